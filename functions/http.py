@@ -1,0 +1,310 @@
+"""`endpoint()`: the one way to make an HTTP function. Everything a request meets before and after its handler.
+
+Order: request id → key (no I/O for a malformed one) → limit → standing → admin or scope → body rules → handler →
+answer. Any PinkSyncError becomes its problem document (RFC 9457) here and nowhere else. What is registered
+here is also what OpenAPI is made from.
+
+No decorator is ever put above `endpoint()`: one above `@bp.route` would be silently dropped, and with it
+whatever it guards (facts/azure-functions.md §0.1).
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+import azure.functions as func
+from pydantic import BaseModel, ValidationError
+
+from functions import body as bodies
+from functions import replies
+from functions.request import Incoming, incoming
+from shared_code import errors, gateway
+from shared_code.errors import PinkSyncError
+from shared_code.gateway import Gateway
+from shared_code.model import Caller, LimitState
+from shared_code.services.access import Admission
+from shared_code.services.idempotency import Answer, OnceKey, once_key
+
+API_BODY_BYTES = 1024 * 1024
+SIGNED_BODY_BYTES = 256 * 1024
+
+logger = logging.getLogger("pinksync.http")
+
+
+class Access(StrEnum):
+    """Who may call a route. Closed until one of these opens it."""
+
+    OPEN = "open"
+    SIGNED = "signed"
+    """No key, but a signature that the handler itself checks on the raw body."""
+    KEY = "key"
+    """Any valid key; the service shows it nothing but its own partner's."""
+    ADMIN = "admin"
+
+
+class Nothing(BaseModel):
+    """A body or query that carries nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call[Body: BaseModel = Nothing, Query: BaseModel = Nothing]:
+    """One request as its handler sees it: proven, checked and parsed."""
+
+    gateway: Gateway
+    request: Incoming
+    body: Body
+    query: Query
+    _caller: Caller | None = None
+    _limit: LimitState | None = None
+
+    @property
+    def caller(self) -> Caller:
+        """Who calls. Only routes with Access.KEY or Access.ADMIN have one."""
+        if self._caller is None:
+            raise RuntimeError("an open route has no caller")
+        return self._caller
+
+    @property
+    def limit(self) -> LimitState:
+        """Where the caller stands with its limit."""
+        if self._limit is None:
+            raise RuntimeError("an open route has no limit")
+        return self._limit
+
+    @property
+    def path(self) -> Mapping[str, str]:
+        return self.request.path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What a handler answers. `model` becomes the JSON body; `content` is for what is not JSON."""
+
+    model: BaseModel | None = None
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    content: bytes | None = None
+    content_type: str = replies.JSON
+    settle: Callable[[], Awaitable[BaseModel]] | None = None
+    """Runs after the commit and gives the body again, for what becomes known only then."""
+
+
+type Handler = Callable[[Any], Awaitable[Reply]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """One registered HTTP function, as routing, serving and OpenAPI all see it."""
+
+    name: str
+    method: str
+    route: str
+    access: Access
+    scope: str | None
+    body: type[BaseModel] | None
+    query: type[BaseModel] | None
+    answer: type[BaseModel] | None
+    status: int
+    content_type: str
+    tag: str
+    summary: str
+    once: bool
+    """Honours Idempotency-Key."""
+    handler: Handler
+
+    @property
+    def body_limit(self) -> int:
+        return SIGNED_BODY_BYTES if self.access is Access.SIGNED else API_BODY_BYTES
+
+
+ENDPOINTS: list[Endpoint] = []
+"""Every HTTP function of the app, in the order of registration."""
+
+
+def endpoint(
+    blueprint: func.Blueprint,
+    method: str,
+    route: str,
+    *,
+    access: Access,
+    tag: str,
+    scope: str | None = None,
+    body: type[BaseModel] | None = None,
+    query: type[BaseModel] | None = None,
+    answer: type[BaseModel] | None = None,
+    status: int = 200,
+    content_type: str = replies.JSON,
+    once: bool = False,
+) -> Callable[[Handler], Handler]:
+    """Registers the handler below it as an HTTP function, behind every guard. The name is the handler's own."""
+
+    def register(handler: Handler) -> Handler:
+        made = Endpoint(
+            name=handler.__name__,
+            method=method,
+            route=route,
+            access=access,
+            scope=scope,
+            body=body,
+            query=query,
+            answer=answer,
+            status=status,
+            content_type=content_type,
+            tag=tag,
+            summary=" ".join((handler.__doc__ or handler.__name__).split()),
+            once=once,
+            handler=handler,
+        )
+        ENDPOINTS.append(made)
+        add_function(blueprint, made, [method])
+        return handler
+
+    return register
+
+
+def add_function(blueprint: func.Blueprint, made: Endpoint, methods: list[str]) -> None:
+    async def function(req: func.HttpRequest) -> func.HttpResponse:
+        return await serve(made, req)
+
+    function.__name__ = function.__qualname__ = made.name
+    function.__doc__ = made.summary
+    blueprint.route(route=made.route, methods=methods, auth_level=func.AuthLevel.ANONYMOUS)(function)
+
+
+@dataclass(slots=True)
+class Exchange:
+    """What is known of one request so far; its headers go out whatever the answer is."""
+
+    request: Incoming
+    admission: Admission | None = None
+
+    def headers(self) -> dict[str, str]:
+        headers = {"X-Request-Id": self.request.request_id}
+        if self.admission:
+            headers |= limit_headers(self.admission.limit) | {"Cache-Control": "no-store"}
+            if self.admission.degraded:
+                headers["X-PinkSync-Degraded"] = "redis"
+        return headers
+
+
+async def serve(made: Endpoint, req: func.HttpRequest) -> func.HttpResponse:
+    exchange = Exchange(incoming(req))
+    try:
+        answer = await answered(made, exchange)
+    except PinkSyncError as error:
+        if error.status >= 500:
+            logger.error("%s %s: %s", exchange.request.request_id, made.name, error.code, exc_info=error)
+        answer = replies.problem(error, exchange.request.request_id)
+    except Exception as error:
+        logger.exception("%s %s: %s", exchange.request.request_id, made.name, type(error).__name__)
+        answer = replies.problem(PinkSyncError(), exchange.request.request_id)
+    headers = {**exchange.headers(), **answer.headers}
+    return func.HttpResponse(answer.body, status_code=answer.status, headers=headers)
+
+
+async def answered(made: Endpoint, exchange: Exchange) -> Answer:
+    house = gateway.current()
+    caller = await admitted(made, exchange, house)
+    request = exchange.request
+    check_size(made, request)
+    call = Call(
+        gateway=house,
+        request=request,
+        body=read_body(made, request),
+        query=read_query(made, request),
+        _caller=caller,
+        _limit=exchange.admission.limit if exchange.admission else None,
+    )
+    key = request.header("idempotency-key")
+    if made.once and key and caller:
+        asked = request.path_text.encode() + b"\x00" + request.raw
+        return await once(made, call, once_key(caller.grant.tenant, f"{made.method} {made.route}", key, asked))
+    reply = await made.handler(call)
+    return to_answer(reply, await reply.settle() if reply.settle else reply.model)
+
+
+async def admitted(made: Endpoint, exchange: Exchange, house: Gateway) -> Caller | None:
+    """Proves the key, counts the request, and checks that this key may call this route at all."""
+    if made.access in (Access.OPEN, Access.SIGNED):
+        return None
+    admission = exchange.admission = await house.access.admit(exchange.request.presented_key())
+    admission.check_standing()
+    caller = Caller(grant=admission.grant, origin=exchange.request.origin)
+    if made.access is Access.ADMIN and not caller.is_admin:
+        raise errors.AdminOnly()
+    if made.scope and not caller.holds(made.scope):
+        raise errors.InsufficientScope(
+            f"This route needs the scope `{made.scope}`.", members={"required_scope": made.scope}
+        )
+    return caller
+
+
+async def once(made: Endpoint, call: Call[Any, Any], key: OnceKey) -> Answer:
+    """The handler's work and its kept answer as one transaction; what settles after it is kept too."""
+    settling: list[Reply] = []
+
+    async def work() -> Answer:
+        reply = await made.handler(call)
+        settling.append(reply)
+        return to_answer(reply, reply.model)
+
+    idempotency = call.gateway.idempotency
+    answer = await idempotency.once(key, work)
+    if answer.replayed:
+        return replace(answer, headers={**answer.headers, "Idempotency-Replayed": "true"})
+    settle = settling[0].settle if settling else None
+    if settle:
+        settled = to_answer(settling[0], await settle())
+        if settled != answer:
+            await idempotency.refine(key, settled)
+        return settled
+    return answer
+
+
+def to_answer(reply: Reply, model: BaseModel | None) -> Answer:
+    content = reply.content if reply.content is not None else replies.json_bytes(model)
+    headers = {"Content-Type": reply.content_type, **reply.headers} if content else dict(reply.headers)
+    return Answer(status=reply.status, headers=headers, body=content)
+
+
+def check_size(made: Endpoint, request: Incoming) -> None:
+    """A chunked body arrives here empty (facts/azure-functions.md §0.4), so it is refused rather than misread."""
+    if not request.raw and "chunked" in (request.header("transfer-encoding") or "").lower():
+        raise errors.LengthRequired()
+    if len(request.raw) > made.body_limit:
+        raise errors.TooLarge(f"The body may have at most {made.body_limit} bytes.")
+
+
+def read_body(made: Endpoint, request: Incoming) -> BaseModel:
+    if made.body is None:
+        return Nothing()
+    if not request.raw and not made.body.model_json_schema().get("required"):
+        return made.body()
+    media_type = (request.header("content-type") or "").partition(";")[0].strip().lower()
+    if media_type != "application/json" and not media_type.endswith("+json"):
+        raise errors.UnsupportedMediaType()
+    return bodies.read(made.body, request.raw)
+
+
+def read_query(made: Endpoint, request: Incoming) -> BaseModel:
+    if made.query is None:
+        return Nothing()
+    try:
+        return made.query.model_validate(dict(request.query))
+    except ValidationError as error:
+        found = bodies.violations(error)
+        detail = "; ".join(f"{violation.pointer.lstrip('/')}: {violation.detail}" for violation in found)
+        raise errors.InvalidParameter(detail, found) from error
+
+
+def limit_headers(limit: LimitState) -> dict[str, str]:
+    """The original design's three, and the IETF draft's two (facts/security.md 2.7)."""
+    return {
+        "X-RateLimit-Limit": str(limit.limit),
+        "X-RateLimit-Remaining": str(limit.remaining),
+        "X-RateLimit-Reset": str(limit.reset),
+        "RateLimit-Policy": f'"default";q={limit.limit};w=60',
+        "RateLimit": f'"default";r={limit.remaining};t={replies.seconds_until(limit.reset)}',
+    }

@@ -1,0 +1,199 @@
+"""OpenAPI 3.1, made from the registrations of `endpoint()` and the pydantic models they name."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from pydantic import BaseModel
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
+
+from functions.http import Access, Endpoint
+from functions.replies import JSON, PROBLEM
+
+PARAMETER = re.compile(r"\{\*?(\w+)[^}]*\}")
+INTRODUCTION = """PinkSync is the gateway between a company and its partners.
+
+Send your key as `Authorization: Bearer <api key>` or `X-API-Key: <api key>`. Every answer has an `X-Request-Id`;
+every error is a problem document (RFC 9457) with a stable `code`. POSTs that create or send honour
+`Idempotency-Key`. Lists take `limit` with `offset` or `cursor`."""
+PROBLEM_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "description": "RFC 9457 problem document.",
+    "required": ["type", "title", "status", "detail", "code", "request_id", "error"],
+    "properties": {
+        "type": {"type": "string", "format": "uri"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "code": {"type": "string", "description": "Stable, snake_case."},
+        "request_id": {"type": "string"},
+        "error": {"type": "string", "description": "Same as title."},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["pointer", "detail"],
+                "properties": {"pointer": {"type": "string"}, "detail": {"type": "string"}},
+            },
+        },
+    },
+}
+LIMIT_HEADERS = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset", "RateLimit-Policy", "RateLimit")
+
+
+def document(endpoints: Sequence[Endpoint], version: str, server: str) -> bytes:
+    schemas = Schemas.of(endpoints)
+    paths: dict[str, dict[str, Any]] = {}
+    for made in endpoints:
+        paths.setdefault(path_of(made), {})[made.method.lower()] = operation(made, schemas)
+    return orjson.dumps(
+        {
+            "openapi": "3.1.0",
+            "info": {"title": "PinkSync", "version": version, "description": INTRODUCTION},
+            "servers": [{"url": server}],
+            "paths": paths,
+            "components": {
+                "schemas": {**schemas.definitions, "Problem": PROBLEM_SCHEMA},
+                "securitySchemes": {
+                    "bearer": {"type": "http", "scheme": "bearer", "description": "Your API key."},
+                    "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+                },
+            },
+        }
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Schemas:
+    """JSON schemas of all models, and where each model's own stands."""
+
+    references: Mapping[Any, Mapping[str, Any]]
+    definitions: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, endpoints: Sequence[Endpoint]) -> "Schemas":
+        asked = [(model, "validation") for made in endpoints for model in (made.body, made.query) if model]
+        answered = [(made.answer, "serialization") for made in endpoints if made.answer]
+        wanted: list[Any] = list(dict.fromkeys(asked + answered))
+        references, defined = models_json_schema(wanted, ref_template="#/components/schemas/{model}")
+        return cls(references, defined.get("$defs", {}))
+
+    def reference(self, model: type[BaseModel], mode: JsonSchemaMode) -> Mapping[str, Any]:
+        return self.references[model, mode]
+
+    def properties(self, model: type[BaseModel]) -> Mapping[str, Any]:
+        name = self.reference(model, "validation")["$ref"].rpartition("/")[2]
+        return self.definitions[name]["properties"]
+
+
+def operation(made: Endpoint, schemas: Schemas) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "operationId": made.name,
+        "tags": [made.tag],
+        "summary": made.summary.split(". ")[0].rstrip("."),
+        "description": describe(made),
+        "parameters": [*path_parameters(made), *query_parameters(made, schemas), *header_parameters(made)],
+        "responses": responses(made, schemas),
+        "security": [] if made.access in (Access.OPEN, Access.SIGNED) else [{"bearer": []}, {"apiKey": []}],
+    }
+    if made.body:
+        schema = schemas.reference(made.body, "validation")
+        needed = bool(made.body.model_json_schema().get("required"))
+        described["requestBody"] = {"required": needed, "content": {JSON: {"schema": schema}}}
+    return described
+
+
+def describe(made: Endpoint) -> str:
+    who = {
+        Access.OPEN: "Open to all.",
+        Access.SIGNED: "Needs a valid signature.",
+        Access.KEY: "Needs any valid key; a partner's key sees only its own.",
+        Access.ADMIN: "Needs an admin key.",
+    }
+    scope = f" Needs the scope `{made.scope}`." if made.scope else ""
+    return f"{made.summary}\n\n{who[made.access]}{scope}"
+
+
+def path_of(made: Endpoint) -> str:
+    return "/" + PARAMETER.sub(r"{\1}", made.route)
+
+
+def path_parameters(made: Endpoint) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+        for name in PARAMETER.findall(made.route)
+    ]
+
+
+def query_parameters(made: Endpoint, schemas: Schemas) -> list[dict[str, Any]]:
+    if made.query is None:
+        return []
+    return [
+        {"name": name, "in": "query", "required": False, "schema": without_null(schema)}
+        | ({"description": schema["description"]} if "description" in schema else {})
+        for name, schema in schemas.properties(made.query).items()
+    ]
+
+
+def without_null(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """A query parameter is left out, never null."""
+    kept = {name: value for name, value in schema.items() if name not in ("anyOf", "title", "default", "description")}
+    if schema.get("default") is not None:
+        kept["default"] = schema["default"]
+    for choice in schema.get("anyOf", ()):
+        if choice.get("type") != "null":
+            kept |= choice
+    return kept
+
+
+def header_parameters(made: Endpoint) -> list[dict[str, Any]]:
+    if not made.once:
+        return []
+    schema = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"}
+    text = "The same key and request again: the stored answer."
+    return [{"name": "Idempotency-Key", "in": "header", "required": False, "schema": schema, "description": text}]
+
+
+def responses(made: Endpoint, schemas: Schemas) -> dict[str, Any]:
+    good: dict[str, Any] = {"description": HTTPStatus(made.status).phrase, "headers": answer_headers(made)}
+    if made.answer:
+        good["content"] = {JSON: {"schema": schemas.reference(made.answer, "serialization")}}
+    elif made.status != HTTPStatus.NO_CONTENT:
+        good["content"] = {made.content_type: {}}
+    found = {str(made.status): good}
+    if made.name == "ready":
+        found["503"] = good | {"description": "The gateway cannot serve."}
+    return found | {str(status): problem(status) for status in problems(made)}
+
+
+def problems(made: Endpoint) -> list[int]:
+    """The statuses of problem documents that this route can answer."""
+    found: set[int] = set()
+    if made.access in (Access.KEY, Access.ADMIN):
+        found |= {401, 403, 429, 503}
+    if made.query or made.body:
+        found |= {400}
+    if made.body:
+        found |= {411, 413, 415, 422}
+    if "{" in made.route or made.body:
+        found |= {404}
+    if made.once:
+        found |= {400, 409, 422}
+    if made.access is Access.SIGNED:
+        found |= {400, 413, 503}
+    return sorted(found)
+
+
+def problem(status: int) -> dict[str, Any]:
+    content = {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {"description": HTTPStatus(status).phrase, "content": content}
+
+
+def answer_headers(made: Endpoint) -> dict[str, Any]:
+    names = ["X-Request-Id"]
+    if made.access in (Access.KEY, Access.ADMIN):
+        names += LIMIT_HEADERS
+    return {name: {"schema": {"type": "string"}} for name in names}

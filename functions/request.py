@@ -1,0 +1,73 @@
+"""One HTTP request, read once from the Functions library's own object."""
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+from uuid import UUID, uuid4
+
+import azure.functions as func
+
+from shared_code import errors
+from shared_code.model import Origin
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9\-_.]{1,64}", re.ASCII)
+LONGEST_AGENT = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incoming:
+    method: str
+    path_text: str
+    headers: Mapping[str, str] = field(repr=False)
+    query: Mapping[str, str] = field(repr=False)
+    path: Mapping[str, str]
+    raw: bytes = field(repr=False)
+    request_id: str
+
+    def header(self, name: str) -> str | None:
+        return self.headers.get(name)
+
+    def presented_key(self) -> str | None:
+        """`Authorization: Bearer <key>`, else `X-API-Key`. Anything else in Authorization is no key of ours."""
+        scheme, _, credential = (self.header("authorization") or "").partition(" ")
+        if scheme.lower() == "bearer":
+            return credential.strip()
+        return self.header("x-api-key")
+
+    def uuid(self, name: str) -> UUID:
+        """A path parameter that is an id. One that cannot be is simply not found."""
+        try:
+            return UUID(self.path[name])
+        except ValueError as error:
+            raise errors.NotFound() from error
+
+    @property
+    def origin(self) -> Origin:
+        agent = (self.header("user-agent") or "")[:LONGEST_AGENT].replace("\x00", "")
+        return Origin(request_id=self.request_id, address=self.address(), agent=agent or None)
+
+    def address(self) -> str | None:
+        """The last hop of X-Forwarded-For: the one that the platform's front end wrote."""
+        last = (self.header("x-forwarded-for") or "").rpartition(",")[2].strip()
+        for text in (last, last.rpartition(":")[0].strip("[]")):
+            try:
+                return str(ipaddress.ip_address(text))
+            except ValueError:
+                continue
+        return None
+
+
+def incoming(req: func.HttpRequest) -> Incoming:
+    headers = req.headers
+    given = headers.get("x-request-id") or ""
+    return Incoming(
+        method=req.method or "",
+        path_text=urlsplit(req.url).path,
+        headers=headers,
+        query=req.params,
+        path=req.route_params,
+        raw=req.get_body(),
+        request_id=given if REQUEST_ID.fullmatch(given) else uuid4().hex,
+    )

@@ -1,0 +1,27 @@
+"""Every schedule on one page. A timer is only a wake-up: the rows in the store say what is owed."""
+
+import logging
+
+import azure.functions as func
+
+from shared_code import gateway
+
+bp = func.Blueprint()
+
+logger = logging.getLogger("pinksync.timers")
+
+
+@bp.timer_trigger(schedule="%OUTBOX_SCHEDULE%", arg_name="timer")
+async def outbox_relay(timer: func.TimerRequest) -> None:
+    """Sends what committed changes still owe to the webhook service."""
+    done = await gateway.current().relay.drain()
+    if done:
+        logger.info("outbox_relay: %d items done", done)
+
+
+@bp.timer_trigger(schedule="%RECONCILE_SCHEDULE%", arg_name="timer")
+async def delivery_reconcile(timer: func.TimerRequest) -> None:
+    """Learns the outcome of deliveries that are not finished."""
+    asked = await gateway.current().deliveries.reconcile()
+    if asked:
+        logger.info("delivery_reconcile: %d deliveries asked for", asked)

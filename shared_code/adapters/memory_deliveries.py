@@ -1,0 +1,113 @@
+"""Deliveries and their attempts in memory."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from uuid import UUID, uuid4
+
+from shared_code.adapters.memory_rows import Row, View, in_period, listing, wanted
+from shared_code.model import Attempt, Delivery, DeliveryStatus, Endpoint, EndpointState, Event, Listing, Page
+from shared_code.ports import DeliveryFilter
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A delivery, and when its outcome is to be asked for."""
+
+    delivery: Delivery
+    check_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryDeliveries:
+    deliveries: View[UUID, Watched]
+    opened: View[tuple[UUID, str, str], UUID]
+    """The delivery of each partner's event to each endpoint."""
+    tries: View[str, tuple[UUID, Attempt]]
+    events: View[tuple[UUID, str], Event]
+    endpoints: View[str, Endpoint]
+
+    async def open(self, event: Event, max_attempts: int) -> int:
+        wanting = [row.record for row in self.endpoints.rows() if wants(row.record, event)]
+        for endpoint in wanting:
+            self.events.require((event.partner_id, event.event_id))
+            delivery = pending(event, endpoint, max_attempts)
+            await self.opened.add((event.partner_id, event.event_id, endpoint.endpoint_id), delivery.id)
+            await self.deliveries.add(delivery.id, Watched(delivery, check_at=event.created_at))
+        return len(wanting)
+
+    async def get(self, delivery_id: UUID) -> Delivery | None:
+        watched = self.deliveries.get(delivery_id)
+        return watched.delivery if watched else None
+
+    async def list(self, wanted: DeliveryFilter, page: Page) -> Listing[Delivery]:
+        rows = (Row(row.number, row.record.delivery) for row in self.deliveries.rows())
+        return listing((row for row in rows if passes(wanted, row.record)), page)
+
+    async def attempts(self, delivery_id: UUID) -> Sequence[Attempt]:
+        known = [row.record[1] for row in self.tries.rows() if row.record[0] == delivery_id]
+        return sorted(known, key=lambda attempt: (attempt.at, attempt.attempt_id))
+
+    async def due(self, now: datetime, limit: int, lease: timedelta) -> Sequence[Delivery]:
+        claimed: list[Delivery] = []
+        for check_at, watched in sorted(self._unfinished(), key=lambda pair: pair[0]):
+            if len(claimed) < limit and check_at <= now and self.deliveries.take(watched.delivery.id):
+                self.deliveries.put(watched.delivery.id, replace(watched, check_at=now + lease))
+                claimed.append(watched.delivery)
+        return claimed
+
+    def _unfinished(self) -> Sequence[tuple[datetime, Watched]]:
+        rows = self.deliveries.rows()
+        return [(row.record.check_at, row.record) for row in rows if row.record.check_at]
+
+    async def learn(self, delivery: Delivery, attempts: Sequence[Attempt], check_at: datetime | None) -> None:
+        known = await self.deliveries.lock(delivery.id)
+        if known and moves_forward(known.delivery, delivery):
+            self.deliveries.put(delivery.id, Watched(learned(known.delivery, delivery), check_at))
+        for attempt in attempts:
+            self.deliveries.require(delivery.id)
+            endpoint_id = known.delivery.endpoint_id if known else delivery.endpoint_id
+            await self.tries.insert(attempt.attempt_id, (delivery.id, replace(attempt, endpoint_id=endpoint_id)))
+
+
+def wants(endpoint: Endpoint, event: Event) -> bool:
+    serves = endpoint.enabled and endpoint.deleted_at is None and endpoint.state is not EndpointState.REFUSED
+    return serves and endpoint.partner_id == event.partner_id and event.event_type in endpoint.events
+
+
+def pending(event: Event, endpoint: Endpoint, max_attempts: int) -> Delivery:
+    return Delivery(
+        id=uuid4(),
+        partner_id=event.partner_id,
+        event_id=event.event_id,
+        event_type=event.event_type,
+        endpoint_id=endpoint.endpoint_id,
+        status=DeliveryStatus.PENDING,
+        max_attempts=max_attempts,
+        created_at=event.created_at,
+    )
+
+
+def passes(asked: DeliveryFilter, delivery: Delivery) -> bool:
+    return in_period(delivery.created_at, asked.since, asked.until) and wanted(
+        (asked.partner_id, delivery.partner_id),
+        (asked.status, delivery.status),
+        (asked.event_type, delivery.event_type),
+        (asked.endpoint_id, delivery.endpoint_id),
+        (asked.event_id, delivery.event_id),
+    )
+
+
+def moves_forward(known: Delivery, news: Delivery) -> bool:
+    return known.status is not DeliveryStatus.DELIVERED and known.attempt_count <= news.attempt_count
+
+
+def learned(known: Delivery, news: Delivery) -> Delivery:
+    return replace(
+        known,
+        status=news.status,
+        response_code=news.response_code,
+        attempt_count=news.attempt_count,
+        next_retry_at=news.next_retry_at,
+        delivered_at=news.delivered_at,
+    )

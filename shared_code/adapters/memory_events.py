@@ -1,0 +1,38 @@
+"""Events and event types in memory."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+from shared_code.adapters.memory_rows import View
+from shared_code.model import Event, EventType, Partner
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryEvents:
+    events: View[tuple[UUID, str], Event]
+    partners: View[UUID, Partner]
+
+    async def add(self, event: Event) -> bool:
+        self.partners.require(event.partner_id)
+        return await self.events.insert((event.partner_id, event.event_id), event)
+
+    async def get(self, partner_id: UUID, event_id: str) -> Event | None:
+        return self.events.get((partner_id, event_id))
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryEventTypes:
+    types: View[str, EventType]
+
+    async def get(self, name: str) -> EventType | None:
+        return self.types.get(name)
+
+    async def put(self, event_type: EventType) -> None:
+        if not await self.types.insert(event_type.name, event_type):
+            known = self.types.get(event_type.name)
+            assert known, "insert refuses only what is there"  # noqa: S101
+            self.types.put(event_type.name, replace(event_type, created_at=known.created_at))
+
+    async def list(self) -> Sequence[EventType]:
+        return sorted((row.record for row in self.types.rows()), key=lambda event_type: event_type.name)

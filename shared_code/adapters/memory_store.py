@@ -1,0 +1,130 @@
+"""The system of record in memory, for tests and trials: every promise of the port, but gone with the process."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from uuid import UUID
+
+from shared_code import errors
+from shared_code.adapters.memory_api_keys import MemoryApiKeys
+from shared_code.adapters.memory_audit import MemoryAuditTrail
+from shared_code.adapters.memory_deliveries import MemoryDeliveries, Watched
+from shared_code.adapters.memory_endpoints import MemoryEndpoints
+from shared_code.adapters.memory_events import MemoryEvents, MemoryEventTypes
+from shared_code.adapters.memory_outbox import Debt, MemoryOutbox
+from shared_code.adapters.memory_partners import MemoryPartners
+from shared_code.adapters.memory_replies import Kept, MemoryReplies, Name
+from shared_code.adapters.memory_rows import Locks, Session, Table, View
+from shared_code.adapters.memory_users import MemoryUsers
+from shared_code.model import ApiKey, Attempt, AuditEntry, Endpoint, Event, EventType, Partner, User
+from shared_code.ports import Action, Clock, Transaction
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(slots=True, eq=False)
+class Tables:
+    partners: Table[UUID, Partner] = field(default_factory=Table[UUID, Partner])
+    keys: Table[str, ApiKey] = field(default_factory=Table[str, ApiKey])
+    endpoints: Table[str, Endpoint] = field(default_factory=Table[str, Endpoint])
+    svix_ids: Table[str, str] = field(default_factory=Table[str, str])
+    event_types: Table[str, EventType] = field(default_factory=Table[str, EventType])
+    events: Table[tuple[UUID, str], Event] = field(default_factory=Table[tuple[UUID, str], Event])
+    deliveries: Table[UUID, Watched] = field(default_factory=Table[UUID, Watched])
+    opened: Table[tuple[UUID, str, str], UUID] = field(default_factory=Table[tuple[UUID, str, str], UUID])
+    tries: Table[str, tuple[UUID, Attempt]] = field(default_factory=Table[str, tuple[UUID, Attempt]])
+    debts: Table[int, Debt] = field(default_factory=Table[int, Debt])
+    entries: Table[UUID, AuditEntry] = field(default_factory=Table[UUID, AuditEntry])
+    replies: Table[Name, Kept] = field(default_factory=Table[Name, Kept])
+    users: Table[str, User] = field(default_factory=Table[str, User])
+
+    def seen_by(self, session: Session, clock: Clock, after_commit: Callable[[Action], None]) -> Transaction:
+        partners, events = View(self.partners, session), View(self.events, session)
+        endpoints, tries = View(self.endpoints, session), View(self.tries, session)
+        return Transaction(
+            partners=MemoryPartners(partners),
+            keys=MemoryApiKeys(View(self.keys, session), partners),
+            endpoints=MemoryEndpoints(endpoints, View(self.svix_ids, session), partners),
+            event_types=MemoryEventTypes(View(self.event_types, session)),
+            events=MemoryEvents(events, partners),
+            deliveries=MemoryDeliveries(
+                View(self.deliveries, session), View(self.opened, session), tries, events, endpoints
+            ),
+            outbox=MemoryOutbox(View(self.debts, session), partners),
+            audit=MemoryAuditTrail(View(self.entries, session)),
+            replies=MemoryReplies(View(self.replies, session), clock),
+            users=MemoryUsers(View(self.users, session)),
+            after_commit=after_commit,
+        )
+
+
+@dataclass(slots=True, eq=False)
+class MemoryStore:
+    """Serves one event loop. Stricter than a database in one thing: `reading()` refuses to write."""
+
+    clock: Clock = utc_now
+    down: bool = False
+    """Set it to see what happens when the database cannot be reached."""
+    _tables: Tables = field(default_factory=Tables)
+    _locks: Locks = field(default_factory=Locks)
+    _open: ContextVar[tuple[Session, Transaction] | None] = field(
+        default_factory=lambda: ContextVar("pinksync_memory_transaction", default=None)
+    )
+
+    def transaction(self) -> AbstractAsyncContextManager[Transaction]:
+        joined = self._joined()
+        return already(joined) if joined else self._begin()
+
+    def reading(self) -> AbstractAsyncContextManager[Transaction]:
+        joined = self._joined()
+        return already(joined) if joined else self._read()
+
+    def _joined(self) -> Transaction | None:
+        """None for a task that outlived the transaction it was started in."""
+        session, transaction = self._open.get() or (None, None)
+        return transaction if session and not session.ended else None
+
+    @asynccontextmanager
+    async def _begin(self) -> AsyncIterator[Transaction]:
+        self._reach()
+        actions: list[Action] = []
+        session = Session(self._locks, self._reach)
+        transaction = self._tables.seen_by(session, self.clock, actions.append)
+        token = self._open.set((session, transaction))
+        try:
+            yield transaction
+            session.commit()
+        finally:
+            self._open.reset(token)
+            session.end()
+        for action in actions:
+            await action()
+
+    @asynccontextmanager
+    async def _read(self) -> AsyncIterator[Transaction]:
+        self._reach()
+        yield self._tables.seen_by(Session(self._locks, self._reach, read_only=True), self.clock, not_here)
+
+    async def ping(self) -> None:
+        self._reach()
+
+    async def close(self) -> None:
+        """Nothing to close; what was stored stays."""
+
+    def _reach(self) -> None:
+        if self.down:
+            raise errors.StoreUnavailable(headers={"Retry-After": "5"})
+
+
+def not_here(action: Action) -> None:
+    raise RuntimeError("a read commits nothing; open a transaction")
+
+
+@asynccontextmanager
+async def already(transaction: Transaction) -> AsyncGenerator[Transaction]:
+    """The transaction that is open; whoever opened it ends it."""
+    yield transaction

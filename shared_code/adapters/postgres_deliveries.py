@@ -1,0 +1,129 @@
+"""Deliveries and their attempts in PostgreSQL."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from shared_code.adapters.postgres_rows import Connection, Where, listing
+from shared_code.model import Attempt, Delivery, DeliveryStatus, Event, Listing, Page
+from shared_code.ports import DeliveryFilter
+
+COLUMNS = """delivery_id, partner_id, event_id, event_type, endpoint_id, status, response_code, attempt_count,
+  max_attempts, next_retry_at, delivered_at, created_at"""
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresDeliveries:
+    connection: Connection
+
+    async def open(self, event: Event, max_attempts: int) -> int:
+        opened = await self.connection.execute(
+            """INSERT INTO webhook_deliveries
+                 (partner_id, endpoint_id, event_id, event_type, max_attempts, check_at, created_at)
+               SELECT partner_id, endpoint_id, %(event_id)s, %(event_type)s, %(max_attempts)s, %(now)s, %(now)s
+               FROM webhook_endpoints
+               WHERE partner_id = %(partner_id)s AND enabled AND deleted_at IS NULL AND state <> 'refused'
+                 AND %(event_type)s = ANY (events)""",
+            {
+                "partner_id": event.partner_id,
+                "event_id": event.event_id,
+                "event_type": event.event_type,
+                "max_attempts": max_attempts,
+                "now": event.created_at,
+            },
+        )
+        return opened.rowcount
+
+    async def get(self, delivery_id: UUID) -> Delivery | None:
+        found = await self.connection.execute(
+            f"SELECT {COLUMNS} FROM webhook_deliveries WHERE delivery_id = %s",  # noqa: S608 - literals only
+            (delivery_id,),
+        )
+        row = await found.fetchone()
+        return from_row(row) if row else None
+
+    async def list(self, wanted: DeliveryFilter, page: Page) -> Listing[Delivery]:
+        where = (
+            Where()
+            .when("partner_id = %(partner_id)s", partner_id=wanted.partner_id)
+            .when("status = %(status)s", status=wanted.status)
+            .when("event_type = %(event_type)s", event_type=wanted.event_type)
+            .when("endpoint_id = %(endpoint_id)s", endpoint_id=wanted.endpoint_id)
+            .when("event_id = %(event_id)s", event_id=wanted.event_id)
+            .when("created_at >= %(since)s", since=wanted.since)
+            .when("created_at < %(until)s", until=wanted.until)
+        )
+        return await listing(self.connection, COLUMNS, "webhook_deliveries", where, page, from_row)
+
+    async def attempts(self, delivery_id: UUID) -> Sequence[Attempt]:
+        found = await self.connection.execute(
+            """SELECT a.attempt_id, d.endpoint_id, a.at, a.response_code, a.response_body, a.duration_ms, a.error
+               FROM webhook_attempts a JOIN webhook_deliveries d USING (delivery_id)
+               WHERE delivery_id = %s ORDER BY a.at, a.attempt_id""",
+            (delivery_id,),
+        )
+        return [Attempt(**row) async for row in found]
+
+    async def due(self, now: datetime, limit: int, lease: timedelta) -> Sequence[Delivery]:
+        found = await self.connection.execute(
+            f"""UPDATE webhook_deliveries SET check_at = %(until)s WHERE id IN (
+                  SELECT id FROM webhook_deliveries WHERE check_at <= %(now)s
+                  ORDER BY check_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+                RETURNING {COLUMNS}""",  # noqa: S608 - literals only
+            {"now": now, "until": now + lease, "limit": limit},
+        )
+        return [from_row(row) async for row in found]
+
+    async def learn(self, delivery: Delivery, attempts: Sequence[Attempt], check_at: datetime | None) -> None:
+        await self.connection.execute(
+            """UPDATE webhook_deliveries SET status = %(status)s, response_code = %(response_code)s,
+                 attempt_count = %(attempt_count)s, next_retry_at = %(next_retry_at)s,
+                 delivered_at = %(delivered_at)s, check_at = %(check_at)s
+               WHERE delivery_id = %(id)s AND status <> 'delivered' AND attempt_count <= %(attempt_count)s""",
+            {
+                "id": delivery.id,
+                "status": delivery.status,
+                "response_code": delivery.response_code,
+                "attempt_count": delivery.attempt_count,
+                "next_retry_at": delivery.next_retry_at,
+                "delivered_at": delivery.delivered_at,
+                "check_at": check_at,
+            },
+        )
+        async with self.connection.cursor() as cursor:
+            await cursor.executemany(
+                """INSERT INTO webhook_attempts
+                     (attempt_id, delivery_id, at, response_code, response_body, duration_ms, error)
+                   VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING""",
+                [
+                    (
+                        a.attempt_id,
+                        delivery.id,
+                        a.at,
+                        a.response_code,
+                        a.response_body,
+                        a.duration_ms,
+                        a.error,
+                    )
+                    for a in attempts
+                ],
+            )
+
+
+def from_row(row: Mapping[str, Any]) -> Delivery:
+    return Delivery(
+        id=row["delivery_id"],
+        partner_id=row["partner_id"],
+        event_id=row["event_id"],
+        event_type=row["event_type"],
+        endpoint_id=row["endpoint_id"],
+        status=DeliveryStatus(row["status"]),
+        response_code=row["response_code"],
+        attempt_count=row["attempt_count"],
+        max_attempts=row["max_attempts"],
+        next_retry_at=row["next_retry_at"],
+        delivered_at=row["delivered_at"],
+        created_at=row["created_at"],
+    )

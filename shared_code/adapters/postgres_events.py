@@ -1,0 +1,71 @@
+"""Events and event types in PostgreSQL."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+from uuid import UUID
+
+from shared_code.adapters.postgres_rows import Connection, jsonb
+from shared_code.model import Event, EventType
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresEvents:
+    connection: Connection
+
+    async def add(self, event: Event) -> bool:
+        added = await self.connection.execute(
+            """INSERT INTO events (partner_id, event_id, event_type, payload, request_id, created_at)
+               VALUES (%(partner_id)s, %(event_id)s, %(event_type)s, %(payload)s, %(request_id)s, %(created_at)s)
+               ON CONFLICT DO NOTHING""",
+            asdict(event) | {"payload": jsonb(event.payload)},
+        )
+        return added.rowcount == 1
+
+    async def get(self, partner_id: UUID, event_id: str) -> Event | None:
+        found = await self.connection.execute(
+            """SELECT partner_id, event_id, event_type, payload, request_id, created_at FROM events
+               WHERE partner_id = %s AND event_id = %s""",
+            (partner_id, event_id),
+        )
+        row = await found.fetchone()
+        return Event(**row) if row else None
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresEventTypes:
+    connection: Connection
+
+    async def get(self, name: str) -> EventType | None:
+        found = await self.connection.execute(
+            """SELECT name, description, schema, example, deprecated, created_at, updated_at
+               FROM event_types WHERE name = %s""",
+            (name,),
+        )
+        row = await found.fetchone()
+        return from_row(row) if row else None
+
+    async def put(self, event_type: EventType) -> None:
+        await self.connection.execute(
+            """INSERT INTO event_types (name, description, schema, example, deprecated, created_at, updated_at)
+               VALUES (%(name)s, %(description)s, %(schema)s, %(example)s, %(deprecated)s, %(created_at)s,
+                       %(updated_at)s)
+               ON CONFLICT (name) DO UPDATE SET description = excluded.description, schema = excluded.schema,
+                 example = excluded.example, deprecated = excluded.deprecated, updated_at = excluded.updated_at""",
+            asdict(event_type)
+            | {
+                "schema": None if event_type.schema is None else jsonb(event_type.schema),
+                "example": None if event_type.example is None else jsonb(event_type.example),
+            },
+        )
+
+    async def list(self) -> Sequence[EventType]:
+        found = await self.connection.execute(
+            """SELECT name, description, schema, example, deprecated, created_at, updated_at
+               FROM event_types ORDER BY name"""
+        )
+        return [from_row(row) async for row in found]
+
+
+def from_row(row: Mapping[str, Any]) -> EventType:
+    return EventType(**row)

@@ -1,0 +1,206 @@
+"""The composition root: the only file that knows which adapter serves which port.
+
+`current()` is the gateway of the running event loop, made at its first use; nothing happens at import.
+Clients belong to one loop (redis, psycopg and httpx all bind to it), so each loop has a gateway of its own.
+Heavy libraries are imported here, inside the functions that need them.
+"""
+
+import asyncio
+import os
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from weakref import WeakKeyDictionary
+
+from shared_code.model import Health
+from shared_code.ports import AccessCache, Cipher, Clock, KeyHasher, Probe, SchemaCheck, Store, UrlRule
+from shared_code.services.access import Access
+from shared_code.services.api_keys import ApiKeyService, KeyRing
+from shared_code.services.audit import AuditService
+from shared_code.services.bootstrap import Bootstrap
+from shared_code.services.deliveries import DeliveryService
+from shared_code.services.endpoints import EndpointBook, EndpointService
+from shared_code.services.events import EventService, EventTypeService
+from shared_code.services.idempotency import Idempotency
+from shared_code.services.partners import PartnerService
+from shared_code.services.readiness import ReadinessService
+from shared_code.services.relay import Relay
+from shared_code.settings import Settings, load
+
+MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
+PASSWORD_COST = 12
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(eq=False)
+class Gateway:
+    """Every service of this process, each made when it is first asked for."""
+
+    settings: Settings
+    now: Clock = utc_now
+
+    @cached_property
+    def store(self) -> Store:
+        from shared_code.adapters.postgres_store import PostgresStore
+
+        return PostgresStore(self.settings.database_url, self.settings.database_pool_size)
+
+    @cached_property
+    def cache(self) -> AccessCache:
+        from shared_code.adapters.aesgcm_cipher import AesGcmCipher
+        from shared_code.adapters.degrading_access_cache import DegradingAccessCache
+        from shared_code.adapters.memory_access_cache import MemoryAccessCache
+        from shared_code.adapters.redis_access_cache import RedisAccessCache
+
+        sealing = AesGcmCipher({"c1": self.settings.cache_key})
+        return DegradingAccessCache(RedisAccessCache(self.settings.redis_url, sealing), MemoryAccessCache())
+
+    @cached_property
+    def hasher(self) -> KeyHasher:
+        from shared_code.adapters.bcrypt_hasher import BcryptHasher
+
+        return BcryptHasher(self.settings.key_pepper, self.settings.cache_key)
+
+    @cached_property
+    def cipher(self) -> Cipher:
+        from shared_code.adapters.aesgcm_cipher import AesGcmCipher
+
+        return AesGcmCipher(self.settings.token_keyring)
+
+    @cached_property
+    def webhooks(self):
+        from shared_code.adapters.svix_webhooks import SvixWebhooks
+
+        return SvixWebhooks(self.settings.svix_token, self.settings.svix_url)
+
+    @cached_property
+    def url_rule(self) -> UrlRule:
+        from shared_code.adapters.httpx_url_rule import HttpxUrlRule
+
+        return HttpxUrlRule(allow_loopback=self.settings.allow_loopback_egress)
+
+    @cached_property
+    def schema_check(self) -> SchemaCheck:
+        from shared_code.adapters.jsonschema_check import check
+
+        return check
+
+    @cached_property
+    def access(self) -> Access:
+        return Access(
+            store=self.store,
+            cache=self.cache,
+            hasher=self.hasher,
+            now=self.now,
+            key_mode=self.settings.key_mode,
+            admin_limit=self.settings.admin_rate_limit_per_minute,
+        )
+
+    @cached_property
+    def ring(self) -> KeyRing:
+        return KeyRing(self.hasher, self.settings.key_mode)
+
+    @cached_property
+    def relay(self) -> Relay:
+        return Relay(self.store, self.webhooks, self.cipher, self.now)
+
+    @cached_property
+    def book(self) -> EndpointBook:
+        return EndpointBook(self.cipher, self.url_rule, self.relay)
+
+    @cached_property
+    def api_keys(self) -> ApiKeyService:
+        return ApiKeyService(self.store, self.cache, self.ring, self.now)
+
+    @cached_property
+    def partners(self) -> PartnerService:
+        return PartnerService(
+            store=self.store,
+            cache=self.cache,
+            ring=self.ring,
+            book=self.book,
+            cipher=self.cipher,
+            relay=self.relay,
+            url_rule=self.url_rule,
+            now=self.now,
+        )
+
+    @cached_property
+    def endpoints(self) -> EndpointService:
+        return EndpointService(self.store, self.book, self.now)
+
+    @cached_property
+    def events(self) -> EventService:
+        return EventService(self.store, self.relay, self.schema_check, self.now, self.settings.webhook_max_attempts)
+
+    @cached_property
+    def event_types(self) -> EventTypeService:
+        return EventTypeService(self.store, self.relay, self.schema_check, self.now)
+
+    @cached_property
+    def deliveries(self) -> DeliveryService:
+        return DeliveryService(self.store, self.webhooks, self.now)
+
+    @cached_property
+    def audit(self) -> AuditService:
+        return AuditService(self.store)
+
+    @cached_property
+    def idempotency(self) -> Idempotency:
+        return Idempotency(self.store, self.cipher, self.now)
+
+    @cached_property
+    def bootstrap(self) -> Bootstrap:
+        from shared_code.adapters.bcrypt_hasher import BcryptHasher
+
+        passwords = BcryptHasher(self.settings.key_pepper, self.settings.cache_key, cost=PASSWORD_COST)
+        return Bootstrap(self.store, self.ring, passwords, self.now)
+
+    @cached_property
+    def readiness(self) -> ReadinessService:
+        from shared_code.adapters.http_probes import http_probe, table_probe
+
+        probes: dict[str, Probe] = {
+            "postgres": lambda: answered(self.store.ping()),
+            "redis": lambda: answered(self.cache.ping()),
+            "svix": lambda: answered(self.webhooks.ping()),
+            "xano": lambda: http_probe(self.settings.xano_api_url),
+        }
+        if self.settings.audit_storage_connection_string:
+            connection = self.settings.audit_storage_connection_string
+            probes["storage"] = lambda: table_probe(connection)
+        return ReadinessService(probes)
+
+    async def close(self) -> None:
+        """Ends what was made, in the reverse order of need. Only tests and commands have an end to use it at."""
+        made = self.__dict__
+        for name in ("relay", "webhooks", "cache", "store"):
+            if name in made:
+                await made[name].close()
+
+
+async def answered(question: Awaitable[None]) -> Health:
+    await question
+    return Health.OK
+
+
+_gateways: WeakKeyDictionary[asyncio.AbstractEventLoop, Gateway] = WeakKeyDictionary()
+
+
+def current() -> Gateway:
+    """The gateway of the running loop. Raises SettingsError, naming every fault, if it cannot be made."""
+    loop = asyncio.get_running_loop()
+    gateway = _gateways.get(loop)
+    if gateway is None:
+        gateway = _gateways[loop] = Gateway(load(os.environ))
+    return gateway
+
+
+def install(gateway: Gateway) -> None:
+    """For tests and commands: this loop's gateway, made by hand."""
+    _gateways[asyncio.get_running_loop()] = gateway

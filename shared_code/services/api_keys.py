@@ -1,0 +1,172 @@
+"""API keys: made, listed, rotated with grace, revoked. The key itself is shown once, when it is made."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from shared_code import errors
+from shared_code.model import PARTNER_SCOPES, SCOPE, ApiKey, Caller, Listing, Page, scope_held
+from shared_code.ports import AccessCache, Clock, KeyHasher, Store, Transaction
+from shared_code.services.audit import Fact, note
+from shared_code.services.key_format import PresentedKey, mint
+
+LONGEST_GRACE = timedelta(days=7)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewKey:
+    name: str
+    scopes: Sequence[str] | None = None
+    expires_at: datetime | None = None
+    partner_id: UUID | None = None
+    rate_limit_per_minute: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MintedKey:
+    """A key at rest together with the only copy of its secret."""
+
+    row: ApiKey
+    api_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRing:
+    """Mints keys; the one place where a secret is made and hashed."""
+
+    hasher: KeyHasher
+    key_mode: str
+
+    async def mint(self, wanted: NewKey, actor: str, now: datetime, given: PresentedKey | None = None) -> MintedKey:
+        key = given or mint(self.key_mode)
+        row = ApiKey(
+            key_id=key.key_id,
+            key_hash=await self.hasher.hash(key.text),
+            partner_id=wanted.partner_id,
+            name=wanted.name,
+            scopes=tuple(sorted(set(wanted.scopes or ()))),
+            rate_limit_per_minute=wanted.rate_limit_per_minute,
+            expires_at=wanted.expires_at,
+            created_at=now,
+            created_by=actor,
+        )
+        return MintedKey(row=row, api_key=key.text)
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKeyService:
+    store: Store
+    cache: AccessCache
+    ring: KeyRing
+    now: Clock
+
+    async def create(self, caller: Caller, wanted: NewKey) -> MintedKey:
+        partner_id = caller.grant.partner_id or wanted.partner_id
+        if caller.grant.partner_id and wanted.partner_id:
+            caller.reach(wanted.partner_id)
+        caller.own()
+        scopes = wanted.scopes if wanted.scopes is not None else default_scopes(caller, partner_id)
+        check_scopes(caller, scopes, partner_id)
+        now = self.now()
+        check_expiry(wanted.expires_at, now)
+        minted = await self.ring.mint(replace(wanted, partner_id=partner_id, scopes=scopes), caller.actor, now)
+        async with self.store.transaction() as transaction:
+            await self._check_partner(transaction, partner_id)
+            await transaction.keys.add(minted.row)
+            await note(transaction, caller, key_fact("created", minted.row, {"scopes": list(minted.row.scopes)}), now)
+        return minted
+
+    async def list(self, caller: Caller, page: Page, partner_id: UUID | None = None) -> Listing[ApiKey]:
+        wanted = caller.reach(partner_id) if partner_id else caller.own()
+        async with self.store.reading() as reading:
+            return await reading.keys.list(page, partner_id=wanted)
+
+    async def rotate(self, caller: Caller, key_id: str, grace: timedelta) -> MintedKey:
+        """A new key with the old one's rights; the old one dies when the grace ends."""
+        now = self.now()
+        async with self.store.transaction() as transaction:
+            old = await self._own_key(transaction, caller, key_id)
+            if old.dead(now):
+                raise errors.Conflict("This key is revoked or expired; make a new one instead.")
+            check_scopes(caller, old.scopes, old.partner_id)
+            minted = await self.ring.mint(like(old), caller.actor, now)
+            ends = min(now + grace, old.expires_at) if old.expires_at else now + grace
+            await transaction.keys.add(minted.row)
+            await transaction.keys.save(replace(old, expires_at=ends))
+            changes = {"replaced_by": minted.row.key_id, "expires_at": ends.isoformat()}
+            await note(transaction, caller, key_fact("rotated", old, changes), now)
+            transaction.after_commit(lambda: self.cache.forget(old.tenant))
+        return minted
+
+    async def revoke(self, caller: Caller, key_id: str) -> None:
+        now = self.now()
+        async with self.store.transaction() as transaction:
+            key = await self._own_key(transaction, caller, key_id)
+            transaction.after_commit(lambda: self.cache.forget(key.tenant))
+            if key.revoked_at is None:
+                await transaction.keys.save(replace(key, revoked_at=now))
+                await note(transaction, caller, key_fact("revoked", key, {}), now)
+
+    async def _own_key(self, transaction: Transaction, caller: Caller, key_id: str) -> ApiKey:
+        caller.own()
+        key = await transaction.keys.get(key_id, lock=True)
+        if key is None or not (caller.is_admin or key.partner_id == caller.grant.partner_id):
+            raise errors.NotFound()
+        return key
+
+    async def _check_partner(self, transaction: Transaction, partner_id: UUID | None) -> None:
+        if partner_id is None:
+            return
+        partner = await transaction.partners.get(partner_id)
+        if partner is None or partner.deleted_at:
+            raise errors.NotFound("There is no such partner.")
+
+
+def like(key: ApiKey) -> NewKey:
+    return NewKey(
+        name=key.name,
+        scopes=key.scopes,
+        expires_at=key.expires_at,
+        partner_id=key.partner_id,
+        rate_limit_per_minute=key.rate_limit_per_minute,
+    )
+
+
+def default_scopes(caller: Caller, partner_id: UUID | None) -> Sequence[str]:
+    """A partner's new key may do what the key that made it may; an admin's for a partner, the usual."""
+    if caller.grant.partner_id or partner_id is None:
+        return caller.grant.scopes
+    return PARTNER_SCOPES
+
+
+def check_scopes(caller: Caller, scopes: Sequence[str], partner_id: UUID | None) -> None:
+    for position, scope in enumerate(scopes):
+        pointer = f"/scopes/{position}"
+        if not SCOPE.fullmatch(scope):
+            refuse(errors.InvalidBody, pointer, "Not a scope: `read:<area>`, `write:<area>`, `read:*` or `write:*`.")
+        if not scope_held(scope, caller.grant.scopes):
+            refuse(errors.ScopeNotHeld, pointer, f"The key that asks does not hold `{scope}`.")
+        if scope == "admin" and partner_id:
+            refuse(errors.ScopeNotHeld, pointer, "A partner's key can never be an admin key.")
+    if not scopes:
+        refuse(errors.InvalidBody, "/scopes", "A key needs at least one scope.")
+
+
+def check_expiry(expires_at: datetime | None, now: datetime) -> None:
+    if expires_at and expires_at <= now:
+        refuse(errors.InvalidBody, "/expires_at", "This time is already past.")
+
+
+def refuse(kind: type[errors.InvalidBody], pointer: str, detail: str) -> None:
+    raise kind(violations=[errors.Violation(pointer=pointer, detail=detail)])
+
+
+def key_fact(what: str, key: ApiKey, changes: Mapping[str, object]) -> Fact:
+    return Fact(
+        event_type=f"api_key.{what}",
+        message=f"API key {key.key_id} was {what}.",
+        target=key.key_id,
+        partner_id=key.partner_id,
+        changes=changes,
+    )

@@ -1,0 +1,86 @@
+"""Idempotency-Key: the same request again gets the same answer (facts/security.md 2.8, contract §2).
+
+The work and the kept answer are one transaction: a crash leaves neither, a success leaves both.
+"""
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from hashlib import sha256
+
+from shared_code import errors
+from shared_code.model import StoredReply
+from shared_code.ports import Cipher, Clock, Store
+
+KEY = re.compile(r"[\x21-\x7e]{1,255}")
+KEPT = timedelta(hours=24)
+FIELD = "idempotency_replies.body"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnceKey:
+    """One client's key on one route, with what it asked for."""
+
+    tenant: str
+    route: str
+    key: str
+    fingerprint: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Idempotency:
+    store: Store
+    cipher: Cipher
+    now: Clock
+
+    async def once(self, key: OnceKey, work: Callable[[], Awaitable[Answer]]) -> Answer:
+        """The answer kept for this key, or the work's own, kept with it.
+
+        Raises IdempotencyKeyReused for another request, IdempotencyInFlight while its twin works.
+        An error that the work raises undoes it, and is not kept.
+        """
+        async with self.store.transaction() as transaction:
+            kept = await transaction.replies.claim(key.tenant, key.route, key.key)
+            if kept:
+                return self._replay(key, kept)
+            answer = await work()
+            await transaction.replies.keep(key.tenant, key.route, key.key, self._sealed(key, answer), self._until())
+        return answer
+
+    async def refine(self, key: OnceKey, answer: Answer) -> None:
+        """What became known only after the commit replaces the kept answer."""
+        async with self.store.transaction() as transaction:
+            await transaction.replies.keep(key.tenant, key.route, key.key, self._sealed(key, answer), self._until())
+
+    def _replay(self, key: OnceKey, kept: StoredReply) -> Answer:
+        if kept.fingerprint != key.fingerprint:
+            raise errors.IdempotencyKeyReused()
+        body = self.cipher.open(kept.body_encrypted, key.tenant, FIELD)
+        return Answer(status=kept.status, headers=kept.headers, body=body, replayed=True)
+
+    def _sealed(self, key: OnceKey, answer: Answer) -> StoredReply:
+        return StoredReply(
+            fingerprint=key.fingerprint,
+            status=answer.status,
+            headers=answer.headers,
+            body_encrypted=self.cipher.seal(answer.body, key.tenant, FIELD),
+        )
+
+    def _until(self) -> datetime:
+        return self.now() + KEPT
+
+
+def once_key(tenant: str, route: str, key: str, asked: bytes) -> OnceKey:
+    """`asked` is everything that makes the request what it is: its path and its body."""
+    if not KEY.fullmatch(key):
+        raise errors.BadRequest("An Idempotency-Key is 1 to 255 printable ASCII characters without spaces.")
+    return OnceKey(tenant=tenant, route=route, key=key, fingerprint=sha256(asked).digest())

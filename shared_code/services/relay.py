@@ -1,0 +1,166 @@
+"""The outbox relay: makes the calls to the webhook service that committed changes still owe.
+
+It runs right after a commit and by a timer. A crash at any point repeats a call under the same
+idempotency key, so nothing is lost and nothing is sent twice (design.md flow 2; facts/security.md 2.16).
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+
+from shared_code import errors
+from shared_code.model import EndpointState, OutboxItem, OutboxKind
+from shared_code.ports import Cipher, Clock, Refused, Store, WebhookService
+
+LEASE = timedelta(seconds=30)
+BATCH = 50
+PATIENCE = 4.0
+"""Seconds a request waits for its own item; after that the timer is the owner."""
+LONGEST_WAIT = 60.0
+SECRET_FIELD = "webhook_endpoints.secret"  # noqa: S105 - the name of a field
+
+logger = logging.getLogger("pinksync.relay")
+
+
+@dataclass(slots=True)
+class Outcomes:
+    """What became of a batch; stored in one transaction."""
+
+    done: list[int] = field(default_factory=list[int])
+    postponed: list[tuple[OutboxItem, str]] = field(default_factory=list[tuple[OutboxItem, str]])
+    buried: list[tuple[OutboxItem, str]] = field(default_factory=list[tuple[OutboxItem, str]])
+
+
+@dataclass(eq=False, slots=True)
+class Relay:
+    store: Store
+    service: WebhookService
+    cipher: Cipher
+    now: Clock
+    _running: asyncio.Task[int] | None = None
+    _again: bool = False
+
+    async def work_now(self, items: Sequence[int]) -> None:
+        """These items, before the answer, within PATIENCE. Whatever happens, they stay owed until done."""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                if not await self.work(only=items):  # they wait for something owed before them
+                    await self.drain()
+        except (TimeoutError, errors.PinkSyncError) as error:
+            logger.warning("relay left %d items to the timer: %s", len(items), type(error).__name__)
+
+    async def nudge(self) -> None:
+        """Starts a drain if none is running. The answer does not wait for it; the timer owns what it leaves."""
+        self._again = True
+        if self._running is None or self._running.done():
+            self._running = asyncio.create_task(self._drain_quietly())
+
+    async def drain(self) -> int:
+        """Works until nothing is due. Answers how many items are done with."""
+        total = 0
+        while worked := await self.work():
+            total += worked
+        return total
+
+    async def close(self) -> None:
+        if self._running:
+            self._running.cancel()
+            await asyncio.gather(self._running, return_exceptions=True)
+
+    async def work(self, only: Sequence[int] | None = None) -> int:
+        """One batch: claim, call, store what became of it. Answers how many were done or buried."""
+        async with self.store.transaction() as transaction:
+            items = await transaction.outbox.claim(self.now(), LEASE, BATCH, only)
+        outcomes = Outcomes()
+        await asyncio.gather(*(self._call(item, outcomes) for item in items))
+        await self._store(outcomes)
+        return len(outcomes.done) + len(outcomes.buried)
+
+    async def _drain_quietly(self) -> int:
+        total = 0
+        try:
+            while self._again:
+                self._again = False
+                total += await self.drain()
+        except errors.PinkSyncError as error:
+            logger.warning("relay stopped; the timer goes on: %s", error.code)
+        return total
+
+    async def _call(self, item: OutboxItem, outcomes: Outcomes) -> None:
+        try:
+            await self._handlers[item.kind](item)
+            outcomes.done.append(item.id)
+        except Refused as refusal:
+            logger.error("outbox item %d (%s) is refused for good: %s", item.id, item.kind.value, refusal)
+            outcomes.buried.append((item, str(refusal)))
+        except errors.PinkSyncError as error:
+            outcomes.postponed.append((item, error.code))
+
+    async def _store(self, outcomes: Outcomes) -> None:
+        if not (outcomes.done or outcomes.postponed or outcomes.buried):
+            return
+        now = self.now()
+        async with self.store.transaction() as transaction:
+            await transaction.outbox.done(outcomes.done, now)
+            for item, reason in outcomes.postponed:
+                await transaction.outbox.postpone(item.id, now + pause(item.attempts), reason)
+            for item, reason in outcomes.buried:
+                await transaction.outbox.bury(item.id, now, reason)
+
+    @property
+    def _handlers(self) -> Mapping[OutboxKind, Callable[[OutboxItem], Awaitable[None]]]:
+        return {
+            OutboxKind.OPEN_ENDPOINT: self._open_endpoint,
+            OutboxKind.SEND_EVENT: self._send_event,
+            OutboxKind.CLOSE_PARTNER: self._close_partner,
+            OutboxKind.PUT_EVENT_TYPE: self._put_event_type,
+        }
+
+    async def _open_endpoint(self, item: OutboxItem) -> None:
+        async with self.store.reading() as reading:
+            endpoint = await reading.endpoints.get(item.subject)
+        if endpoint is None or endpoint.deleted_at or not endpoint.secret_encrypted:
+            return
+        secret = self.cipher.open(endpoint.secret_encrypted, str(endpoint.partner_id), SECRET_FIELD).decode()
+        try:
+            known_as = await self.service.open_endpoint(endpoint, secret)
+        except Refused:
+            await self._mark(endpoint.endpoint_id, EndpointState.REFUSED, None)
+            raise
+        await self._mark(endpoint.endpoint_id, EndpointState.REGISTERED, known_as)
+
+    async def _mark(self, endpoint_id: str, state: EndpointState, known_as: str | None) -> None:
+        """From now on the webhook service alone holds the secret."""
+        async with self.store.transaction() as transaction:
+            endpoint = await transaction.endpoints.get(endpoint_id, lock=True)
+            if endpoint:
+                marked = replace(endpoint, state=state, svix_endpoint_id=known_as, secret_encrypted=None)
+                await transaction.endpoints.save(replace(marked, updated_at=self.now()))
+
+    async def _send_event(self, item: OutboxItem) -> None:
+        if item.partner_id is None:
+            return
+        async with self.store.reading() as reading:
+            partner = await reading.partners.get(item.partner_id)
+            event = await reading.events.get(item.partner_id, item.subject)
+        if event and partner and not partner.deleted_at:
+            await self.service.send(event)
+
+    async def _close_partner(self, item: OutboxItem) -> None:
+        if item.partner_id:
+            await self.service.close_partner(item.partner_id)
+
+    async def _put_event_type(self, item: OutboxItem) -> None:
+        async with self.store.reading() as reading:
+            event_type = await reading.event_types.get(item.subject)
+        if event_type:
+            await self.service.put_event_type(event_type)
+
+
+def pause(attempts: int) -> timedelta:
+    """Full jitter, doubling from a second to a minute: an outage of hours costs little and ends quickly."""
+    longest = min(LONGEST_WAIT, 2.0 ** min(attempts - 1, 10))
+    return timedelta(seconds=random.uniform(longest / 2, longest))  # noqa: S311 - jitter, not a secret

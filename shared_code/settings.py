@@ -1,0 +1,156 @@
+"""Settings, read once from the environment into one frozen object. What is missing or bad is named, all at once."""
+
+import json
+from base64 import b64decode
+from binascii import Error as Base64Error
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class SettingsError(Exception):
+    """The environment lacks settings or has bad ones. The message names each, and never shows a value."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("PinkSync cannot start: " + "; ".join(faults))
+        self.faults = faults
+
+
+class Environment(StrEnum):
+    DEVELOPMENT = "development"
+    PRODUCTION = "production"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Times are in seconds unless the name says otherwise; keys are 32 raw bytes."""
+
+    environment: Environment
+    public_url: str
+    database_url: str = field(repr=False)
+    redis_url: str = field(repr=False)
+    svix_url: str | None
+    svix_token: str = field(repr=False)
+    xano_api_url: str
+    xano_api_key: str = field(repr=False)
+    audit_storage_connection_string: str | None = field(repr=False)
+    key_pepper: bytes = field(repr=False)
+    cache_key: bytes = field(repr=False)
+    token_keyring: Mapping[str, bytes] = field(repr=False)
+    """kid → key, newest first: the first one encrypts, all decrypt."""
+    metrics_token: str | None = field(repr=False)
+    key_mode: str
+    """`live` or `test`: which API keys this deployment makes and takes."""
+    admin_rate_limit_per_minute: int
+    allow_loopback_egress: bool
+    """Only the devstack sets this: http and loopback addresses are then allowed as partners' URLs."""
+    database_pool_size: int
+    webhook_max_attempts: int
+    """Attempts Svix makes before it gives up: one more than its retry schedule has entries."""
+    version: str
+
+
+@dataclass(slots=True)
+class Reader:
+    """Reads one variable at a time and collects the faults, so that all are reported together."""
+
+    environ: Mapping[str, str]
+    faults: list[str] = field(default_factory=list[str])
+
+    def text(self, name: str, default: str | None = None) -> str:
+        value = self.environ.get(name, "").strip()
+        if value.startswith("@Microsoft.KeyVault("):
+            self.faults.append(f"{name} is an unresolved Key Vault reference")
+        elif not value and default is None:
+            self.faults.append(f"{name} is missing")
+        return value or default or ""
+
+    def optional(self, name: str) -> str | None:
+        return self.text(name, default="") or None
+
+    def parsed[T](self, name: str, parse: Callable[[str], T], rule: str, default: str | None = None) -> T | None:
+        value = self.text(name, default)
+        if not value:
+            return None
+        try:
+            return parse(value)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            self.faults.append(f"{name} must be {rule}")
+            return None
+
+    def number(self, name: str, default: int, low: int = 1, high: int = 10_000_000) -> int:
+        def parse(value: str) -> int:
+            number = int(value)
+            if not low <= number <= high:
+                raise ValueError(value)
+            return number
+
+        return self.parsed(name, parse, f"a whole number from {low} to {high}", str(default)) or default
+
+    def flag(self, name: str) -> bool:
+        words = {"true": True, "1": True, "false": False, "0": False}
+        return self.parsed(name, lambda value: words[value.lower()], "true or false", "false") or False
+
+    def key(self, name: str) -> bytes:
+        return self.parsed(name, key_bytes, "32 bytes in base64") or b""
+
+    def keyring(self, name: str) -> Mapping[str, bytes]:
+        return self.parsed(name, keyring, 'JSON like {"k2": "<32 bytes, base64>", "k1": ...}, newest first') or {}
+
+
+def key_bytes(value: str) -> bytes:
+    """Base64 of exactly 32 bytes; anything else is a ValueError."""
+    try:
+        raw = b64decode(value, validate=True)
+    except Base64Error as error:
+        raise ValueError("not base64") from error
+    if len(raw) != 32:
+        raise ValueError("not 32 bytes")
+    return raw
+
+
+def keyring(value: str) -> Mapping[str, bytes]:
+    keys = {str(kid): key_bytes(key) for kid, key in json.loads(value).items()}
+    if not keys or not all(kid.isalnum() for kid in keys):
+        raise ValueError("empty, or a key id that is not letters and digits")
+    return keys
+
+
+def one_of(*words: str) -> Callable[[str], str]:
+    def parse(value: str) -> str:
+        if value not in words:
+            raise ValueError(value)
+        return value
+
+    return parse
+
+
+def load(environ: Mapping[str, str]) -> Settings:
+    """The settings of this process. Raises SettingsError naming everything that is missing or bad."""
+    read = Reader(environ)
+    settings = Settings(
+        environment=read.parsed("ENVIRONMENT", Environment, "development or production") or Environment.PRODUCTION,
+        public_url=read.text("PUBLIC_URL").rstrip("/"),
+        database_url=read.text("DATABASE_URL"),
+        redis_url=read.text("REDIS_URL"),
+        svix_url=read.optional("SVIX_URL"),
+        svix_token=read.text("SVIX_TOKEN"),
+        xano_api_url=read.text("XANO_API_URL").rstrip("/"),
+        xano_api_key=read.text("XANO_API_KEY"),
+        audit_storage_connection_string=read.optional("AUDIT_STORAGE_CONNECTION_STRING"),
+        key_pepper=read.key("KEY_PEPPER"),
+        cache_key=read.key("CACHE_KEY"),
+        token_keyring=read.keyring("TOKEN_KEYRING"),
+        metrics_token=read.optional("METRICS_TOKEN"),
+        key_mode=read.parsed("KEY_MODE", one_of("live", "test"), "live or test", "live") or "live",
+        admin_rate_limit_per_minute=read.number("ADMIN_RATE_LIMIT_PER_MINUTE", 60_000),
+        allow_loopback_egress=read.flag("ALLOW_LOOPBACK_EGRESS"),
+        database_pool_size=read.number("DATABASE_POOL_SIZE", 4, high=100),
+        webhook_max_attempts=read.number("WEBHOOK_MAX_ATTEMPTS", 8, high=50),
+        version=read.text("PINKSYNC_VERSION", "0.1.0"),
+    )
+    if settings.environment is Environment.PRODUCTION and settings.allow_loopback_egress:
+        read.faults.append("ALLOW_LOOPBACK_EGRESS must not be set in production")
+    if read.faults:
+        raise SettingsError(read.faults)
+    return settings
