@@ -82,7 +82,7 @@ CREATE TABLE events (
   partner_id uuid NOT NULL REFERENCES partners (partner_id) ON DELETE CASCADE,
   event_id   text NOT NULL,
   event_type text NOT NULL,
-  payload    jsonb NOT NULL,
+  payload    json NOT NULL,  -- json, not jsonb: the publisher's own order of names is kept
   request_id text,
   created_at timestamptz NOT NULL DEFAULT now(),
   PRIMARY KEY (partner_id, event_id)

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import UUID
 
-from shared_code.adapters.postgres_rows import Connection, jsonb
+from shared_code.adapters.postgres_rows import Connection, json_text, jsonb
 from shared_code.model import Event, EventType
 
 
@@ -18,7 +18,7 @@ class PostgresEvents:
             """INSERT INTO events (partner_id, event_id, event_type, payload, request_id, created_at)
                VALUES (%(partner_id)s, %(event_id)s, %(event_type)s, %(payload)s, %(request_id)s, %(created_at)s)
                ON CONFLICT DO NOTHING""",
-            asdict(event) | {"payload": jsonb(event.payload)},
+            asdict(event) | {"payload": json_text(event.payload)},
         )
         return added.rowcount == 1
 

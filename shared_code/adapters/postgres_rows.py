@@ -7,7 +7,7 @@ from typing import Any, LiteralString
 import orjson
 from psycopg import AsyncConnection, sql
 from psycopg.rows import DictRow
-from psycopg.types.json import Jsonb
+from psycopg.types.json import Json, Jsonb
 
 from shared_code import errors
 from shared_code.model import Listing, Page
