@@ -139,7 +139,7 @@ async def keys_test(call: Call) -> Reply:
         partner_id=grant.partner_id,
         key_id=grant.key_id,
         scopes=list(grant.scopes),
-        rate_limit=RateLimitAnswer.of(call.limit),
+        rate_limit=RateLimitAnswer.of(call.admission.limit),
     )
     return Reply(model=answer)
 

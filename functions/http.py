@@ -24,9 +24,13 @@ from shared_code import errors, gateway
 from shared_code.errors import PinkSyncError
 from shared_code.gateway import Gateway
 from shared_code.model import Caller, LimitState
+from shared_code.ports import Ask
+from shared_code.ports.access import ONLY_ACCESS
 from shared_code.services.access import Admission
 from shared_code.services.idempotency import Answer, OnceKey, once_key
+from shared_code.services.resources import answer_name
 
+ALL_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 API_BODY_BYTES = 1024 * 1024
 SIGNED_BODY_BYTES = 256 * 1024
 
@@ -57,7 +61,7 @@ class Call[Body: BaseModel = Nothing, Query: BaseModel = Nothing]:
     body: Body
     query: Query
     _caller: Caller | None = None
-    _limit: LimitState | None = None
+    _admission: Admission | None = None
 
     @property
     def caller(self) -> Caller:
@@ -67,11 +71,11 @@ class Call[Body: BaseModel = Nothing, Query: BaseModel = Nothing]:
         return self._caller
 
     @property
-    def limit(self) -> LimitState:
-        """Where the caller stands with its limit."""
-        if self._limit is None:
-            raise RuntimeError("an open route has no limit")
-        return self._limit
+    def admission(self) -> Admission:
+        """How the caller was let in: its limit, and what the cache knew besides."""
+        if self._admission is None:
+            raise RuntimeError("an open route admits nobody")
+        return self._admission
 
     @property
     def path(self) -> Mapping[str, str]:
@@ -99,7 +103,7 @@ class Endpoint:
     """One registered HTTP function, as routing, serving and OpenAPI all see it."""
 
     name: str
-    method: str
+    methods: tuple[str, ...]
     route: str
     access: Access
     scope: str | None
@@ -112,6 +116,12 @@ class Endpoint:
     summary: str
     once: bool
     """Honours Idempotency-Key."""
+    cached: bool
+    """A kept answer of the backend may do."""
+    raw_body: bool
+    """The handler passes the body on as it is."""
+    costly: int
+    """Requests a minute that a partner may make here, within its own limit; 0: only its own holds."""
     handler: Handler
 
     @property
@@ -137,13 +147,19 @@ def endpoint(
     status: int = 200,
     content_type: str = replies.JSON,
     once: bool = False,
+    cached: bool = False,
+    raw_body: bool = False,
+    costly: int = 0,
 ) -> Callable[[Handler], Handler]:
-    """Registers the handler below it as an HTTP function, behind every guard. The name is the handler's own."""
+    """Registers the handler below it as an HTTP function, behind every guard. The name is the handler's own.
+
+    `method` is one, or `*` for all. A scope may name path parameters: `read:{resource}`.
+    """
 
     def register(handler: Handler) -> Handler:
         made = Endpoint(
             name=handler.__name__,
-            method=method,
+            methods=ALL_METHODS if method == "*" else (method,),
             route=route,
             access=access,
             scope=scope,
@@ -155,22 +171,25 @@ def endpoint(
             tag=tag,
             summary=" ".join((handler.__doc__ or handler.__name__).split()),
             once=once,
+            cached=cached,
+            raw_body=raw_body,
+            costly=costly,
             handler=handler,
         )
         ENDPOINTS.append(made)
-        add_function(blueprint, made, [method])
+        add_function(blueprint, made)
         return handler
 
     return register
 
 
-def add_function(blueprint: func.Blueprint, made: Endpoint, methods: list[str]) -> None:
+def add_function(blueprint: func.Blueprint, made: Endpoint) -> None:
     async def function(req: func.HttpRequest) -> func.HttpResponse:
         return await serve(made, req)
 
     function.__name__ = function.__qualname__ = made.name
     function.__doc__ = made.summary
-    blueprint.route(route=made.route, methods=methods, auth_level=func.AuthLevel.ANONYMOUS)(function)
+    blueprint.route(route=made.route, methods=list(made.methods), auth_level=func.AuthLevel.ANONYMOUS)(function)
 
 
 @dataclass(slots=True)
@@ -195,7 +214,7 @@ async def serve(made: Endpoint, req: func.HttpRequest) -> func.HttpResponse:
         answer = await answered(made, exchange)
     except PinkSyncError as error:
         if error.status >= 500:
-            logger.error("%s %s: %s", exchange.request.request_id, made.name, error.code, exc_info=error)
+            logger.warning("%s %s: %s %s", exchange.request.request_id, made.name, error.code, cause(error))
         answer = replies.problem(error, exchange.request.request_id)
     except Exception as error:
         logger.exception("%s %s: %s", exchange.request.request_id, made.name, type(error).__name__)
@@ -215,30 +234,59 @@ async def answered(made: Endpoint, exchange: Exchange) -> Answer:
         body=read_body(made, request),
         query=read_query(made, request),
         _caller=caller,
-        _limit=exchange.admission.limit if exchange.admission else None,
+        _admission=exchange.admission,
     )
     key = request.header("idempotency-key")
     if made.once and key and caller:
         asked = request.path_text.encode() + b"\x00" + request.raw
-        return await once(made, call, once_key(caller.grant.tenant, f"{made.method} {made.route}", key, asked))
+        return await once(made, call, once_key(caller.grant.tenant, f"{request.method} {made.route}", key, asked))
     reply = await made.handler(call)
     return to_answer(reply, await reply.settle() if reply.settle else reply.model)
 
 
 async def admitted(made: Endpoint, exchange: Exchange, house: Gateway) -> Caller | None:
     """Proves the key, counts the request, and checks that this key may call this route at all."""
+    request, address = exchange.request, exchange.request.address()
     if made.access in (Access.OPEN, Access.SIGNED):
+        check_address(house, address)
         return None
-    admission = exchange.admission = await house.access.admit(exchange.request.presented_key())
+    try:
+        admission = exchange.admission = await house.access.admit(request.presented_key(), address, ask(made, request))
+    except errors.Unauthorized:
+        check_address(house, address)
+        raise
+    caller = Caller(grant=admission.grant, origin=request.origin)
+    if admission.limit.exceeded:
+        await house.limits.refused(caller, admission.refusals)
     admission.check_standing()
-    caller = Caller(grant=admission.grant, origin=exchange.request.origin)
+    check_rights(made, caller, request)
+    return caller
+
+
+def ask(made: Endpoint, request: Incoming) -> Ask:
+    """What else the cache is asked in the round trip that proves the key."""
+    if not (made.cached or made.costly):
+        return ONLY_ACCESS
+    route = made.name if made.costly else ""
+    if not made.cached:
+        return Ask(route=route, route_limit=made.costly)
+    name = answer_name(request.path.get("id", ""), request.query_text)
+    return Ask(route=route, route_limit=made.costly, resource=request.path["resource"], answer=name)
+
+
+def check_address(house: Gateway, address: str | None) -> None:
+    """A limit by address for what has proven no key."""
+    limit = house.addresses.charge(address or "unknown")
+    if limit.exceeded:
+        raise errors.RateLimited(headers={"Retry-After": str(limit.retry_after), **limit_headers(limit)})
+
+
+def check_rights(made: Endpoint, caller: Caller, request: Incoming) -> None:
     if made.access is Access.ADMIN and not caller.is_admin:
         raise errors.AdminOnly()
-    if made.scope and not caller.holds(made.scope):
-        raise errors.InsufficientScope(
-            f"This route needs the scope `{made.scope}`.", members={"required_scope": made.scope}
-        )
-    return caller
+    scope = made.scope.format_map(request.path) if made.scope else None
+    if scope and not caller.holds(scope):
+        raise errors.InsufficientScope(f"This route needs the scope `{scope}`.", members={"required_scope": scope})
 
 
 async def once(made: Endpoint, call: Call[Any, Any], key: OnceKey) -> Answer:
@@ -263,6 +311,12 @@ async def once(made: Endpoint, call: Call[Any, Any], key: OnceKey) -> Answer:
     return answer
 
 
+def cause(error: PinkSyncError) -> str:
+    """What lies behind an answer of 5xx: kinds only, as texts of libraries can hold values."""
+    below = error.__cause__
+    return f"({type(below).__name__})" if below else ""
+
+
 def to_answer(reply: Reply, model: BaseModel | None) -> Answer:
     content = reply.content if reply.content is not None else replies.json_bytes(model)
     headers = {"Content-Type": reply.content_type, **reply.headers} if content else dict(reply.headers)
@@ -282,10 +336,14 @@ def read_body(made: Endpoint, request: Incoming) -> BaseModel:
         return Nothing()
     if not request.raw and not made.body.model_json_schema().get("required"):
         return made.body()
+    check_media_type(request)
+    return bodies.read(made.body, request.raw)
+
+
+def check_media_type(request: Incoming) -> None:
     media_type = (request.header("content-type") or "").partition(";")[0].strip().lower()
     if media_type != "application/json" and not media_type.endswith("+json"):
         raise errors.UnsupportedMediaType()
-    return bodies.read(made.body, request.raw)
 
 
 def read_query(made: Endpoint, request: Incoming) -> BaseModel:

@@ -48,7 +48,8 @@ def document(endpoints: Sequence[Endpoint], version: str, server: str) -> bytes:
     schemas = Schemas.of(endpoints)
     paths: dict[str, dict[str, Any]] = {}
     for made in endpoints:
-        paths.setdefault(path_of(made), {})[made.method.lower()] = operation(made, schemas)
+        for method in made.methods:
+            paths.setdefault(path_of(made), {})[method.lower()] = operation(made, method, schemas)
     return orjson.dumps(
         {
             "openapi": "3.1.0",
@@ -89,9 +90,9 @@ class Schemas:
         return self.definitions[name]["properties"]
 
 
-def operation(made: Endpoint, schemas: Schemas) -> dict[str, Any]:
+def operation(made: Endpoint, method: str, schemas: Schemas) -> dict[str, Any]:
     described: dict[str, Any] = {
-        "operationId": made.name,
+        "operationId": made.name if len(made.methods) == 1 else f"{made.name}_{method.lower()}",
         "tags": [made.tag],
         "summary": made.summary.split(". ")[0].rstrip("."),
         "description": describe(made),
@@ -99,6 +100,8 @@ def operation(made: Endpoint, schemas: Schemas) -> dict[str, Any]:
         "responses": responses(made, schemas),
         "security": [] if made.access in (Access.OPEN, Access.SIGNED) else [{"bearer": []}, {"apiKey": []}],
     }
+    if made.raw_body and method not in ("GET", "HEAD", "OPTIONS"):
+        described["requestBody"] = {"required": False, "content": {JSON: {"schema": {}}}}
     if made.body:
         schema = schemas.reference(made.body, "validation")
         needed = bool(made.body.model_json_schema().get("required"))

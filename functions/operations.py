@@ -7,7 +7,7 @@ from uuid import UUID
 import azure.functions as func
 from pydantic import Field
 
-from functions.http import ENDPOINTS, Access, Call, Endpoint, Nothing, Reply, add_function, endpoint
+from functions.http import ALL_METHODS, ENDPOINTS, Access, Call, Endpoint, Nothing, Reply, add_function, endpoint
 from functions.openapi import document
 from functions.schemas import AnswerBody, ListAnswer, Moment, PeriodQuery
 from shared_code import errors
@@ -27,7 +27,6 @@ DOCS_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
 
 
 class HealthAnswer(AnswerBody):
@@ -127,7 +126,7 @@ def asset(name: str) -> Reply:
 
 async def nowhere(call: Call) -> Reply:
     """404, or 405 with `Allow` where the path exists with other methods."""
-    allowed = sorted({made.method for made in ENDPOINTS if fits(made.route, call.request.path_text)})
+    allowed = sorted({m for made in ENDPOINTS if fits(made.route, call.request.path_text) for m in made.methods})
     if allowed:
         raise errors.MethodNotAllowed(headers={"Allow": ", ".join(allowed)})
     raise errors.NotFound("There is no such route here; `/api/docs` shows those there are.")
@@ -147,7 +146,7 @@ def segment_fits(wanted: str, given: str) -> bool:
 
 CATCH_ALL = Endpoint(
     name="zz_not_found",
-    method="GET",
+    methods=ALL_METHODS,
     route="{*path}",
     access=Access.OPEN,
     scope=None,
@@ -159,7 +158,10 @@ CATCH_ALL = Endpoint(
     tag="Operations",
     summary="Anything else: a problem document.",
     once=False,
+    cached=False,
+    raw_body=False,
+    costly=0,
     handler=nowhere,
 )
 """Sorts last by name, so the host tries it last; it is the only function with more than one method."""
-add_function(bp, CATCH_ALL, METHODS)
+add_function(bp, CATCH_ALL)

@@ -20,6 +20,8 @@ LONGEST_AGENT = 300
 class Incoming:
     method: str
     path_text: str
+    """The path as it was sent, percent-encoding and all."""
+    query_text: str = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
     query: Mapping[str, str] = field(repr=False)
     path: Mapping[str, str]
@@ -62,9 +64,11 @@ class Incoming:
 def incoming(req: func.HttpRequest) -> Incoming:
     headers = req.headers
     given = headers.get("x-request-id") or ""
+    url = urlsplit(req.url)
     return Incoming(
         method=req.method or "",
-        path_text=urlsplit(req.url).path,
+        path_text=url.path,
+        query_text=url.query,
         headers=headers,
         query=req.params,
         path=req.route_params,

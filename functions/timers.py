@@ -19,6 +19,14 @@ async def outbox_relay(timer: func.TimerRequest) -> None:
         logger.info("outbox_relay: %d items done", done)
 
 
+@bp.timer_trigger(schedule="%KEY_USE_SCHEDULE%", arg_name="timer")
+async def key_use_flush(timer: func.TimerRequest) -> None:
+    """Writes when keys were last used."""
+    written = await gateway.current().key_use.flush()
+    if written:
+        logger.info("key_use_flush: %d keys written", written)
+
+
 @bp.timer_trigger(schedule="%RECONCILE_SCHEDULE%", arg_name="timer")
 async def delivery_reconcile(timer: func.TimerRequest) -> None:
     """Learns the outcome of deliveries that are not finished."""

@@ -26,10 +26,19 @@
     │   └── IdempotencyKeyReused         422 idempotency_key_reused
     ├── RateLimited                      429 rate_limited
     ├── UpstreamFailed                   502 upstream_failed
-    └── Unavailable                      503 unavailable
-        ├── StoreUnavailable             503 store_unavailable
-        ├── WebhookServiceUnavailable    503 webhook_service_unavailable
-        └── Overloaded                   503 overloaded
+    │   ├── BackendFailed                502 backend_failed
+    │   ├── EgressDenied                 502 egress_denied
+    │   ├── UpstreamRedirected           502 upstream_redirected
+    │   ├── UpstreamTooLarge             502 upstream_too_large
+    │   └── UpstreamUnreachable          502 upstream_unreachable
+    ├── Unavailable                      503 unavailable
+    │   ├── StoreUnavailable             503 store_unavailable
+    │   ├── WebhookServiceUnavailable    503 webhook_service_unavailable
+    │   ├── BackendUnavailable           503 backend_unavailable
+    │   │   └── BackendTimeout           504 backend_unavailable
+    │   ├── CircuitOpen                  503 upstream_unavailable
+    │   └── Overloaded                   503 overloaded
+    └── UpstreamTimeout                  504 upstream_timeout
 
 A class's docstring is its default detail. Problem documents (RFC 9457) are made from these in
 functions/http.py and nowhere else.
@@ -243,3 +252,57 @@ class Overloaded(Unavailable):
     """Too many requests are waiting; try again in a second."""
 
     code = "overloaded"
+
+
+class BackendFailed(UpstreamFailed):
+    """The business backend failed on this request."""
+
+    code = "backend_failed"
+
+
+class EgressDenied(UpstreamFailed):
+    """The partner's address is not one that PinkSync may call."""
+
+    code = "egress_denied"
+
+
+class UpstreamRedirected(UpstreamFailed):
+    """The partner's API answered with a redirect; redirects are never followed."""
+
+    code = "upstream_redirected"
+
+
+class UpstreamTooLarge(UpstreamFailed):
+    """The partner's API answered with more, or in another encoding, than the gateway takes."""
+
+    code = "upstream_too_large"
+
+
+class UpstreamUnreachable(UpstreamFailed):
+    """The partner's API cannot be reached."""
+
+    code = "upstream_unreachable"
+
+
+class BackendUnavailable(Unavailable):
+    """The business backend cannot be reached right now."""
+
+    code = "backend_unavailable"
+
+
+class CircuitOpen(Unavailable):
+    """The partner's API failed too often just now; it is left alone for a moment."""
+
+    code = "upstream_unavailable"
+
+
+class BackendTimeout(BackendUnavailable):
+    """The business backend did not answer in time."""
+
+    status = 504
+
+
+class UpstreamTimeout(PinkSyncError):
+    """The partner's API did not answer in time."""
+
+    status, code = 504, "upstream_timeout"

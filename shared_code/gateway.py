@@ -11,25 +11,49 @@ from collections.abc import Awaitable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from pathlib import Path
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from shared_code.model import Health
-from shared_code.ports import AccessCache, Cipher, Clock, KeyHasher, Probe, SchemaCheck, Store, UrlRule
+from shared_code.ports import (
+    AccessCache,
+    AddressLimit,
+    Answers,
+    Backend,
+    Cipher,
+    Circuit,
+    Clock,
+    KeyHasher,
+    PartnerApi,
+    Probe,
+    SchemaCheck,
+    Store,
+    Strikes,
+    UrlRule,
+)
 from shared_code.services.access import Access
 from shared_code.services.api_keys import ApiKeyService, KeyRing
 from shared_code.services.audit import AuditService
 from shared_code.services.bootstrap import Bootstrap
+from shared_code.services.credentials import PartnerCredentials
 from shared_code.services.deliveries import DeliveryService
 from shared_code.services.endpoints import EndpointBook, EndpointService
 from shared_code.services.events import EventService, EventTypeService
 from shared_code.services.idempotency import Idempotency
+from shared_code.services.key_use import KeyUseService
+from shared_code.services.limits import LimitAlerts
 from shared_code.services.partners import PartnerService
+from shared_code.services.proxy import ProxyService
 from shared_code.services.readiness import ReadinessService
 from shared_code.services.relay import Relay
+from shared_code.services.resources import ResourceService
 from shared_code.settings import Settings, load
 
-MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from shared_code.adapters.redis_client import Outage
+
 PASSWORD_COST = 12
 
 
@@ -51,6 +75,18 @@ class Gateway:
         return PostgresStore(self.settings.database_url, self.settings.database_pool_size)
 
     @cached_property
+    def redis(self) -> "Redis":
+        from shared_code.adapters.redis_client import connect
+
+        return connect(self.settings.redis_url)
+
+    @cached_property
+    def outage(self) -> "Outage":
+        from shared_code.adapters.redis_client import Outage
+
+        return Outage()
+
+    @cached_property
     def cache(self) -> AccessCache:
         from shared_code.adapters.aesgcm_cipher import AesGcmCipher
         from shared_code.adapters.degrading_access_cache import DegradingAccessCache
@@ -58,7 +94,44 @@ class Gateway:
         from shared_code.adapters.redis_access_cache import RedisAccessCache
 
         sealing = AesGcmCipher({"c1": self.settings.cache_key})
-        return DegradingAccessCache(RedisAccessCache(self.settings.redis_url, sealing), MemoryAccessCache())
+        return DegradingAccessCache(RedisAccessCache(self.redis, sealing), MemoryAccessCache(), self.outage)
+
+    @cached_property
+    def addresses(self) -> AddressLimit:
+        from shared_code.adapters.memory_address_limit import MemoryAddressLimit
+
+        return MemoryAddressLimit(self.settings.address_rate_limit_per_minute)
+
+    @cached_property
+    def strikes(self) -> Strikes:
+        from shared_code.adapters.redis_strikes import RedisStrikes
+
+        return RedisStrikes(self.redis, self.outage)
+
+    @cached_property
+    def circuit(self) -> Circuit:
+        from shared_code.adapters.redis_circuit import RedisCircuit
+
+        return RedisCircuit(self.redis, self.outage)
+
+    @cached_property
+    def answers(self) -> Answers:
+        from shared_code.adapters.redis_answers import RedisAnswers
+
+        return RedisAnswers(self.redis, self.outage)
+
+    @cached_property
+    def backend(self) -> Backend:
+        from shared_code.adapters.xano_backend import XanoBackend
+
+        settings = self.settings
+        return XanoBackend(settings.xano_api_url, settings.xano_api_key, settings.xano_data_source)
+
+    @cached_property
+    def partner_api(self) -> PartnerApi:
+        from shared_code.adapters.httpx_partner_api import HttpxPartnerApi
+
+        return HttpxPartnerApi(allow_loopback=self.settings.allow_loopback_egress)
 
     @cached_property
     def hasher(self) -> KeyHasher:
@@ -95,10 +168,12 @@ class Gateway:
         return Access(
             store=self.store,
             cache=self.cache,
+            strikes=self.strikes,
             hasher=self.hasher,
             now=self.now,
             key_mode=self.settings.key_mode,
             admin_limit=self.settings.admin_rate_limit_per_minute,
+            most_strikes=self.settings.auth_failures_per_minute,
         )
 
     @cached_property
@@ -147,6 +222,27 @@ class Gateway:
         return DeliveryService(self.store, self.webhooks, self.now)
 
     @cached_property
+    def resources(self) -> ResourceService:
+        settings = self.settings
+        return ResourceService(
+            self.backend, self.answers, self.circuit, settings.resources, settings.resource_cache_seconds
+        )
+
+    @cached_property
+    def proxy(self) -> ProxyService:
+        return ProxyService(self.store, self.partner_api, PartnerCredentials(self.cipher), self.circuit)
+
+    @cached_property
+    def limits(self) -> LimitAlerts:
+        return LimitAlerts(self.store, self.events, self.now)
+
+    @cached_property
+    def key_use(self) -> KeyUseService:
+        from shared_code.adapters.redis_key_use import RedisKeyUse
+
+        return KeyUseService(RedisKeyUse(self.redis, self.outage), self.store)
+
+    @cached_property
     def audit(self) -> AuditService:
         return AuditService(self.store)
 
@@ -179,7 +275,7 @@ class Gateway:
     async def close(self) -> None:
         """Ends what was made, in the reverse order of need. Only tests and commands have an end to use it at."""
         made = self.__dict__
-        for name in ("relay", "webhooks", "cache", "store"):
+        for name in ("relay", "webhooks", "backend", "partner_api", "cache", "store"):
             if name in made:
                 await made[name].close()
 

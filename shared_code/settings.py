@@ -1,11 +1,14 @@
 """Settings, read once from the environment into one frozen object. What is missing or bad is named, all at once."""
 
 import json
+import re
 from base64 import b64decode
 from binascii import Error as Base64Error
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+
+WORD = re.compile(r"[a-z][a-z0-9_\-]{0,63}")
 
 
 class SettingsError(Exception):
@@ -42,6 +45,15 @@ class Settings:
     key_mode: str
     """`live` or `test`: which API keys this deployment makes and takes."""
     admin_rate_limit_per_minute: int
+    auth_failures_per_minute: int
+    """Wrong keys that one address may try a minute; what comes after costs no bcrypt."""
+    address_rate_limit_per_minute: int
+    """Requests without a proven key that one address may make a minute, per process."""
+    resources: frozenset[str]
+    """Business resources that partners may reach under /api/v1."""
+    resource_cache_seconds: int
+    """How long a read of one is kept when the backend does not say."""
+    xano_data_source: str | None
     allow_loopback_egress: bool
     """Only the devstack sets this: http and loopback addresses are then allowed as partners' URLs."""
     database_pool_size: int
@@ -85,7 +97,16 @@ class Reader:
                 raise ValueError(value)
             return number
 
-        return self.parsed(name, parse, f"a whole number from {low} to {high}", str(default)) or default
+        return self.parsed(name, parse, f"a whole number from {low} to {high}", str(default)) or 0
+
+    def words(self, name: str, default: str) -> frozenset[str]:
+        def parse(value: str) -> frozenset[str]:
+            words = frozenset(word.strip() for word in value.split(","))
+            if not all(WORD.fullmatch(word) for word in words):
+                raise ValueError(value)
+            return words
+
+        return self.parsed(name, parse, "words of a-z, 0-9, _ and -, with commas", default) or frozenset()
 
     def flag(self, name: str) -> bool:
         words = {"true": True, "1": True, "false": False, "0": False}
@@ -144,6 +165,11 @@ def load(environ: Mapping[str, str]) -> Settings:
         metrics_token=read.optional("METRICS_TOKEN"),
         key_mode=read.parsed("KEY_MODE", one_of("live", "test"), "live or test", "live") or "live",
         admin_rate_limit_per_minute=read.number("ADMIN_RATE_LIMIT_PER_MINUTE", 60_000),
+        auth_failures_per_minute=read.number("AUTH_FAILURES_PER_MINUTE", 10),
+        address_rate_limit_per_minute=read.number("ADDRESS_RATE_LIMIT_PER_MINUTE", 600),
+        resources=read.words("RESOURCES", "orders,inventory"),
+        resource_cache_seconds=read.number("RESOURCE_CACHE_SECONDS", 30, low=0, high=86_400),
+        xano_data_source=read.optional("XANO_DATA_SOURCE"),
         allow_loopback_egress=read.flag("ALLOW_LOOPBACK_EGRESS"),
         database_pool_size=read.number("DATABASE_POOL_SIZE", 4, high=100),
         webhook_max_attempts=read.number("WEBHOOK_MAX_ATTEMPTS", 8, high=50),

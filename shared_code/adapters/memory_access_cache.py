@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 from shared_code import errors
 from shared_code.model import Grant, LimitState
-from shared_code.ports import Clock, Look
+from shared_code.ports import Ask, Clock, Look
+from shared_code.ports.access import ONLY_ACCESS
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SECOND = 1_000_000_000
@@ -42,7 +43,7 @@ class MemoryAccessCache:
     """When each tenant's bucket is full again."""
     _epochs: dict[str, int] = field(default_factory=dict[str, int])
 
-    async def look(self, key_id: str, proof: str) -> Look:
+    async def look(self, key_id: str, proof: str, ask: Ask = ONLY_ACCESS) -> Look:
         if self.down:
             return Look(degraded=True)
         now = self.now()
@@ -51,14 +52,14 @@ class MemoryAccessCache:
         state = self._states.get(key_id)
         if state is None or state.until <= now or state.epoch != self._epoch(state.grant.tenant):
             return Look(proven=True)
-        return Look(proven=True, grant=state.grant, limit=self._charge(state.grant, now))
+        return self._admitted(state.grant, ask, now)
 
-    async def remember(self, key_id: str, proof: str, grant: Grant, epoch: str) -> LimitState:
+    async def remember(self, key_id: str, proof: str, grant: Grant, epoch: str, ask: Ask = ONLY_ACCESS) -> Look:
         now = self.now()
         if not self.down:
             keep(self._proofs, proof, now + self.proof_lifetime)
             keep(self._states, key_id, State(grant, epoch, now + self.state_lifetime))
-        return self._charge(grant, now)
+        return self._admitted(grant, ask, now)
 
     async def epoch(self, tenant: str) -> str:
         return self._epoch(tenant)
@@ -76,9 +77,16 @@ class MemoryAccessCache:
     def _epoch(self, tenant: str) -> str:
         return str(self._epochs.get(tenant, ""))
 
-    def _charge(self, grant: Grant, now: datetime) -> LimitState:
-        due, state = charge(self._due.get(grant.tenant, 0), nanoseconds(now), grant.limit_per_minute)
-        keep(self._due, grant.tenant, due)
+    def _admitted(self, grant: Grant, ask: Ask, now: datetime) -> Look:
+        limit = self._charge(grant.tenant, grant.limit_per_minute, now)
+        if ask.route and grant.partner_id and not limit.exceeded:
+            narrow = self._charge(f"{grant.tenant}:{ask.route}", ask.route_limit, now)
+            limit = min(limit, narrow, key=lambda state: (not state.exceeded, state.remaining))
+        return Look(proven=True, grant=grant, limit=limit)
+
+    def _charge(self, name: str, limit: int, now: datetime) -> LimitState:
+        due, state = charge(self._due.get(name, 0), nanoseconds(now), limit)
+        keep(self._due, name, due)
         return state
 
 

@@ -1,5 +1,6 @@
 """API keys in memory."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
@@ -40,6 +41,12 @@ class MemoryApiKeys:
         for key in revoked:
             self.keys.put(key.key_id, replace(key, revoked_at=now))
         return len(revoked)
+
+    async def used(self, times: Mapping[str, datetime]) -> None:
+        for key_id, at in times.items():
+            key = await self.keys.lock(key_id)
+            if key and (key.last_used_at is None or key.last_used_at < at):
+                self.keys.put(key_id, replace(key, last_used_at=at))
 
 
 def living_key_of(partner_id: UUID, key: ApiKey) -> bool:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from uuid import UUID
 
 from shared_code.adapters.memory_rows import View
+from shared_code.adapters.memory_rules import fresh
 from shared_code.model import Event, EventType, Partner
 
 
@@ -35,4 +36,4 @@ class MemoryEventTypes:
             self.types.put(event_type.name, replace(event_type, created_at=known.created_at))
 
     async def list(self) -> Sequence[EventType]:
-        return sorted((row.record for row in self.types.rows()), key=lambda event_type: event_type.name)
+        return sorted((fresh(row.record) for row in self.types.rows()), key=lambda event_type: event_type.name)

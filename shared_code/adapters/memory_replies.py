@@ -5,6 +5,7 @@ from datetime import datetime
 
 from shared_code import errors
 from shared_code.adapters.memory_rows import View
+from shared_code.adapters.memory_rules import fresh
 from shared_code.model import StoredReply
 from shared_code.ports import Clock
 
@@ -26,7 +27,7 @@ class MemoryReplies:
         if not self.replies.take((tenant, route, key)):
             raise errors.IdempotencyInFlight(headers={"Retry-After": "1"})
         kept = self.replies.get((tenant, route, key))
-        return kept.reply if kept and kept.until > self.clock() else None
+        return fresh(kept.reply) if kept and kept.until > self.clock() else None
 
     async def keep(self, tenant: str, route: str, key: str, reply: StoredReply, until: datetime) -> None:
         name = (tenant, route, key)

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from shared_code import errors
-from shared_code.adapters.memory_rules import stored
+from shared_code.adapters.memory_rules import fresh, stored
 from shared_code.model import Listing, Page
 
 WAIT_SECONDS = 2.0
@@ -121,7 +121,7 @@ class View[K: Hashable, R]:
     def get(self, key: K) -> R | None:
         self.session.use(writing=False)
         row = self._row(key)
-        return row.record if row else None
+        return fresh(row.record) if row else None
 
     def rows(self) -> Sequence[Row[R]]:
         self.session.use(writing=False)
@@ -188,7 +188,7 @@ def listing[R: Dated](rows: Iterable[Row[R]], page: Page) -> Listing[R]:
     after = [row for row in ordered if page.after is None or position(row) < page.after][page.offset :]
     shown = after[: page.limit]
     following = position(shown[-1]) if len(after) > page.limit else None
-    return Listing(items=[row.record for row in shown], total=len(ordered), next=following)
+    return Listing(items=[fresh(row.record) for row in shown], total=len(ordered), next=following)
 
 
 def position(row: Row[Any]) -> tuple[datetime, int]:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import fields, is_dataclass, replace
 from ipaddress import ip_address
 from typing import Any
@@ -48,6 +49,14 @@ def stored_value(name: str, value: Any) -> Any:
     if isinstance(value, int) and value not in INTEGERS:
         raise unfit()
     return stored(value)
+
+
+def fresh[R](record: R) -> R:
+    """The record without a part that the store or another reader holds."""
+    if not is_dataclass(record) or isinstance(record, type):
+        return record
+    shared = {name: deepcopy(getattr(record, name)) for name in JSON_FIELDS if hasattr(record, name)}
+    return replace(record, **shared) if shared else record
 
 
 def json_copy(value: Any) -> Any:

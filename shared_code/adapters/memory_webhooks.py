@@ -59,6 +59,9 @@ class MemoryWebhookService:
     async def ping(self) -> None:
         self._take("ping", "")
 
+    async def close(self) -> None:
+        """Nothing to close."""
+
     def set_outcome(self, event: Event, outcome: Outcome) -> None:
         """From now on this is what became of the event at the outcome's endpoint."""
         self.known_outcomes.setdefault((event.partner_id, event.event_id), {})[outcome.endpoint_id] = outcome

@@ -20,9 +20,10 @@ class PostgresApiKeys:
     async def add(self, key: ApiKey) -> None:
         await self.connection.execute(
             """INSERT INTO api_keys
-                 (key_id, key_hash, partner_id, name, scopes, rate_limit_per_minute, expires_at, created_at, created_by)
+                 (key_id, key_hash, partner_id, name, scopes, rate_limit_per_minute, expires_at, last_used_at,
+                  revoked_at, created_at, created_by)
                VALUES (%(key_id)s, %(key_hash)s, %(partner_id)s, %(name)s, %(scopes)s, %(rate_limit_per_minute)s,
-                       %(expires_at)s, %(created_at)s, %(created_by)s)""",
+                       %(expires_at)s, %(last_used_at)s, %(revoked_at)s, %(created_at)s, %(created_by)s)""",
             to_row(key),
         )
 
@@ -55,6 +56,13 @@ class PostgresApiKeys:
             (now, partner_id),
         )
         return revoked.rowcount
+
+    async def used(self, times: Mapping[str, datetime]) -> None:
+        await self.connection.execute(
+            """UPDATE api_keys SET last_used_at = greatest(api_keys.last_used_at, used.at)
+               FROM unnest(%s::text[], %s::timestamptz[]) AS used (key_id, at) WHERE api_keys.key_id = used.key_id""",
+            (list(times), list(times.values())),
+        )
 
 
 def to_row(key: ApiKey) -> dict[str, Any]:

@@ -21,9 +21,9 @@ class PostgresEndpoints:
         await self.connection.execute(
             """INSERT INTO webhook_endpoints
                  (endpoint_id, svix_endpoint_id, partner_id, url, description, enabled, events, state,
-                  secret_encrypted, created_at, updated_at)
+                  secret_encrypted, created_at, updated_at, deleted_at)
                VALUES (%(endpoint_id)s, %(svix_endpoint_id)s, %(partner_id)s, %(url)s, %(description)s, %(enabled)s,
-                       %(events)s, %(state)s, %(secret_encrypted)s, %(created_at)s, %(updated_at)s)""",
+                       %(events)s, %(state)s, %(secret_encrypted)s, %(created_at)s, %(updated_at)s, %(deleted_at)s)""",
             to_row(endpoint),
         )
 

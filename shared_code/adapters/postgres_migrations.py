@@ -24,7 +24,7 @@ from shared_code.adapters.postgres_rows import Connection
 
 type Report = Callable[[str], None]
 
-NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
+NAME = re.compile(r"(?!0000)(\d{4})_[a-z0-9_]+\.sql")
 OUTSIDE = "-- no transaction"
 LOCK = int.from_bytes(b"pinksync")
 WAIT_SECONDS = 30.0
@@ -110,7 +110,7 @@ def read_file(path: Path) -> Migration:
     """Read with universal newlines, so that a checkout on Windows has the same checksum."""
     named = NAME.fullmatch(path.name)
     if not named:
-        raise MigrationError(f"{path.name} is not named like a migration: NNNN_name.sql, in small letters.")
+        raise MigrationError(f"{path.name} is not named like a migration: NNNN_name.sql, from 0001, in small letters.")
     return Migration(version=int(named[1]), file=path.name, text=path.read_text(encoding="utf-8"))
 
 

@@ -21,10 +21,10 @@ class PostgresPartners:
         await self.connection.execute(
             """INSERT INTO partners
                  (partner_id, name, type, status, auth_method, api_endpoint, credentials_encrypted,
-                  rate_limit_per_minute, metadata, created_at, updated_at, created_by)
+                  rate_limit_per_minute, metadata, created_at, updated_at, last_sync_at, deleted_at, created_by)
                VALUES (%(partner_id)s, %(name)s, %(type)s, %(status)s, %(auth_method)s, %(api_endpoint)s,
                        %(credentials_encrypted)s, %(rate_limit_per_minute)s, %(metadata)s,
-                       %(created_at)s, %(updated_at)s, %(created_by)s)""",
+                       %(created_at)s, %(updated_at)s, %(last_sync_at)s, %(deleted_at)s, %(created_by)s)""",
             to_row(partner),
         )
 

@@ -19,6 +19,11 @@ def jsonb(value: object) -> Jsonb:
     return Jsonb(value, dumps=to_json)
 
 
+def json_text(value: object) -> Json:
+    """For what must come out as it went in: jsonb sorts keys and rewrites numbers."""
+    return Json(value, dumps=to_json)
+
+
 def to_json(value: object) -> bytes:
     """Raises InvalidBody for what JSON cannot say: half of a surrogate pair, a number beyond 64 bits."""
     try:

@@ -10,10 +10,12 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
 import psycopg
 from psycopg import AsyncConnection, AsyncCursor
 from psycopg.pq import TransactionStatus
 from psycopg.rows import DictRow, dict_row
+from psycopg.types.json import set_json_loads
 from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
 from shared_code import errors
@@ -58,6 +60,11 @@ def check_unbroken(connection: Connection) -> None:
     """After a failure that somebody swallowed, COMMIT would roll back and say nothing."""
     if connection.info.transaction_status is TransactionStatus.INERROR:
         raise errors.PinkSyncError("Something failed in this transaction and was passed over; it is rolled back.")
+
+
+async def configure(connection: Connection) -> None:
+    """jsonb writes 1e300 out in full, which Python's reader would make an int that no JSON writer takes."""
+    set_json_loads(orjson.loads, connection)
 
 
 async def alive(connection: Connection) -> None:
@@ -183,6 +190,7 @@ class PostgresStore:
             timeout=WAIT_SECONDS,
             max_waiting=MAX_WAITING,
             reconnect_timeout=5.0,
+            configure=configure,
             check=alive,
             open=False,
         )

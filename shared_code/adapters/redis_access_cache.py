@@ -1,17 +1,18 @@
-"""What is known of presented keys, and their limits, in Redis: one Lua call per warm request.
+"""What is known of presented keys, their limits, and kept answers, in Redis: one Lua call per warm request.
 
 - `proof:<hmac>`  this secret passed bcrypt; 60 minutes. The name gives nothing away.
 - `state:<key id>`  the grant, 60 seconds. Sealed, so that who can write to Redis cannot raise a scope.
 - `epoch:<tenant>`  changed by every change of the tenant's keys or status; a state of another epoch is void.
-- `limit:<tenant>`  the theoretical arrival time of a GCRA bucket, on Redis's own clock (facts/security.md 2.7).
+- `limit:<tenant>[:<route>]`  when a GCRA bucket is full again, on Redis's own clock (facts/security.md 2.7).
+- `refused:<tenant>`  refusals in the last hour.
+- `used`  a sorted set of the keys used since the last flush, by time.
+- `generation:<tenant>:<resource>`, `answer:<tenant>:<resource>:<generation>:<name>`  kept answers.
 
 All keys live on one shard (no cluster mode): the script builds the tenant's names from the state it read.
 """
 
-import math
 import secrets
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
@@ -20,25 +21,21 @@ from uuid import UUID
 
 import orjson
 import redis.asyncio
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 
+from shared_code.adapters.redis_client import translated
 from shared_code.model import Grant, LimitState, PartnerStatus
-from shared_code.ports import Cipher, Look
+from shared_code.ports import Ask, Cipher, Look
+from shared_code.ports.access import ONLY_ACCESS
 
-PATIENCE = 0.1
 PROOF_SECONDS = 3600
 STATE_SECONDS = 60
 EPOCH_SECONDS = 86_400
 FIELD = "grant"
+UNKNOWN, PROVEN, KNOWN = 0, 1, 2
 
-CHARGE = """
-local function charge(tenant, limit)
-  local time = redis.call('TIME')
-  local now = time[1] * 1000000 + time[2]
+ADMIT = """
+local function charge(name, limit, now)
   local step = 60000000 / limit
-  local name = 'limit:' .. tenant
   local due = math.max(tonumber(redis.call('GET', name) or '0'), now)
   local wait = due + step - limit * step - now
   if wait > 0.5 then
@@ -48,83 +45,91 @@ local function charge(tenant, limit)
   redis.call('SET', name, string.format('%.0f', due), 'PX', math.max(1, math.ceil((due - now) / 1000)))
   return {limit, math.floor((limit * step - (due - now)) / step + 0.000001), math.ceil(due / 1000000), 0}
 end
+
+local function admit(key_id, tenant, limit, sealed, route, route_limit, resource, name)
+  local time = redis.call('TIME')
+  local now = time[1] * 1000000 + time[2]
+  local state = charge('limit:' .. tenant, limit, now)
+  if state[4] == 0 and route ~= '' and tenant ~= 'house' then
+    local narrow = charge('limit:' .. tenant .. ':' .. route, tonumber(route_limit), now)
+    if narrow[2] < state[2] or narrow[4] > 0 then state = narrow end
+  end
+  local refusals, generation, answer = 0, '', ''
+  if state[4] > 0 then
+    refusals = redis.call('INCR', 'refused:' .. tenant)
+    if refusals == 1 then redis.call('EXPIRE', 'refused:' .. tenant, 3600) end
+  else
+    redis.call('ZADD', 'used', time[1], key_id)
+    if resource ~= '' then
+      generation = redis.call('GET', 'generation:' .. tenant .. ':' .. resource) or '0'
+      answer = redis.call('GET', 'answer:' .. tenant .. ':' .. resource .. ':' .. generation .. ':' .. name) or ''
+    end
+  end
+  return {2, sealed, state[1], state[2], state[3], state[4], refusals, generation, answer}
+end
 """
 LOOK = (
-    CHARGE
+    ADMIT
     + """
 if redis.call('EXISTS', KEYS[1]) == 0 then return {0} end
 local state = redis.call('HMGET', KEYS[2], 'tenant', 'epoch', 'limit', 'sealed')
 if not state[1] then return {1} end
 if (redis.call('GET', 'epoch:' .. state[1]) or '') ~= state[2] then return {1} end
-return {2, state[4], unpack(charge(state[1], tonumber(state[3])))}
+return admit(ARGV[1], state[1], tonumber(state[3]), state[4], ARGV[2], ARGV[3], ARGV[4], ARGV[5])
 """
 )
 REMEMBER = (
-    CHARGE
+    ADMIT
     + """
-redis.call('SET', KEYS[1], '1', 'EX', ARGV[1])
-redis.call('HSET', KEYS[2], 'tenant', ARGV[3], 'epoch', ARGV[4], 'limit', ARGV[5], 'sealed', ARGV[6])
-redis.call('EXPIRE', KEYS[2], ARGV[2])
-return charge(ARGV[3], tonumber(ARGV[5]))
+redis.call('SET', KEYS[1], '1', 'EX', ARGV[6])
+redis.call('HSET', KEYS[2], 'tenant', ARGV[8], 'epoch', ARGV[9], 'limit', ARGV[10], 'sealed', ARGV[11])
+redis.call('EXPIRE', KEYS[2], ARGV[7])
+return admit(ARGV[1], ARGV[8], tonumber(ARGV[10]), '', ARGV[2], ARGV[3], ARGV[4], ARGV[5])
 """
 )
-
-
-class CacheDown(Exception):
-    """Redis did not answer in time."""
-
-
-@asynccontextmanager
-async def translated() -> AsyncIterator[None]:
-    try:
-        yield
-    except (RedisError, OSError, TimeoutError) as error:
-        raise CacheDown(type(error).__name__) from error
 
 
 @dataclass(eq=False)
 class RedisAccessCache:
-    """ports.AccessCache; every method raises CacheDown within a tenth of a second when Redis does not answer."""
+    """ports.AccessCache; every method raises RedisDown within a tenth of a second when Redis does not answer."""
 
-    url: str = field(repr=False)
-    cipher: Cipher
+    client: redis.asyncio.Redis = field(repr=False)
+    cipher: Cipher = field(repr=False)
 
     def __post_init__(self) -> None:
-        self.client: redis.asyncio.Redis = redis.asyncio.Redis.from_url(
-            self.url,
-            socket_timeout=PATIENCE,
-            socket_connect_timeout=PATIENCE,
-            retry=Retry(NoBackoff(), 0),
-            max_connections=64,
-        )
         self._look = self.client.register_script(LOOK)
         self._remember = self.client.register_script(REMEMBER)
         self._grant = lru_cache(maxsize=5000)(self._unsealed)
 
-    async def look(self, key_id: str, proof: str) -> Look:
-        async with translated():
-            answer: Sequence[Any] = await self._look(keys=(f"proof:{proof}", f"state:{key_id}"))
-        if answer[0] != 2:
-            return Look(proven=answer[0] == 1)
-        return Look(proven=True, grant=self._grant(key_id, answer[1]), limit=limit_state(answer[2:]))
+    async def look(self, key_id: str, proof: str, ask: Ask = ONLY_ACCESS) -> Look:
+        with translated():
+            found: Sequence[Any] = await self._look(
+                keys=(f"proof:{proof}", f"state:{key_id}"), args=arguments(key_id, ask)
+            )
+        if found[0] != KNOWN:
+            return Look(proven=found[0] == PROVEN)
+        return admitted(self._grant(key_id, found[1]), found)
 
-    async def remember(self, key_id: str, proof: str, grant: Grant, epoch: str) -> LimitState:
-        sealed = self.cipher.seal(to_json(grant), key_id, FIELD)
+    async def remember(self, key_id: str, proof: str, grant: Grant, epoch: str, ask: Ask = ONLY_ACCESS) -> Look:
+        sealed = self.cipher.seal(orjson.dumps(grant), key_id, FIELD)
         values = (PROOF_SECONDS, STATE_SECONDS, grant.tenant, epoch, grant.limit_per_minute, sealed)
-        async with translated():
-            return limit_state(await self._remember(keys=(f"proof:{proof}", f"state:{key_id}"), args=values))
+        with translated():
+            found: Sequence[Any] = await self._remember(
+                keys=(f"proof:{proof}", f"state:{key_id}"), args=(*arguments(key_id, ask), *values)
+            )
+        return admitted(grant, found)
 
     async def epoch(self, tenant: str) -> str:
-        async with translated():
+        with translated():
             value: Any = await self.client.get(f"epoch:{tenant}")
         return value.decode() if value else ""
 
     async def forget(self, tenant: str) -> None:
-        async with translated():
+        with translated():
             await self.client.set(f"epoch:{tenant}", secrets.token_hex(8), ex=EPOCH_SECONDS)
 
     async def ping(self) -> None:
-        async with translated():
+        with translated():
             await self.client.ping()  # pyright: ignore[reportGeneralTypeIssues] - typed for both kinds of client
 
     async def close(self) -> None:
@@ -135,13 +140,20 @@ class RedisAccessCache:
         return from_json(self.cipher.open(sealed.decode(), key_id, FIELD))
 
 
-def limit_state(answer: Sequence[Any]) -> LimitState:
-    limit, remaining, reset, retry_after = (math.floor(number) for number in answer)
-    return LimitState(limit=limit, remaining=remaining, reset=reset, retry_after=retry_after)
+def arguments(key_id: str, ask: Ask) -> tuple[str | int, ...]:
+    return (key_id, ask.route, ask.route_limit, ask.resource, ask.answer)
 
 
-def to_json(grant: Grant) -> bytes:
-    return orjson.dumps(grant)
+def admitted(grant: Grant, found: Sequence[Any]) -> Look:
+    limit = LimitState(limit=found[2], remaining=found[3], reset=found[4], retry_after=found[5])
+    return Look(
+        proven=True,
+        grant=grant,
+        limit=limit,
+        refusals=found[6],
+        generation=found[7].decode(),
+        answer=found[8] or None,
+    )
 
 
 def from_json(text: bytes) -> Grant:

@@ -10,11 +10,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from json import JSONDecodeError
 from uuid import UUID
 
 import httpx
-from pydantic import ValidationError
 from svix.api import (
     EndpointCreateOptions,
     MessageAttemptListAttemptedDestinationsOptions,
@@ -61,10 +59,10 @@ def translated() -> Iterator[None]:
         raise Refused("422 from the webhook service") from error
     except HttpError as error:
         raise kind(error.status_code) from error
-    except (JSONDecodeError, ValidationError, AttributeError, KeyError, TypeError) as error:
+    except (ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:  # pydantic's and JSON's too
         logger.error("the webhook service answered what its SDK cannot read: %s", type(error).__name__)
         raise errors.WebhookServiceUnavailable() from error
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise errors.WebhookServiceUnavailable() from error
 
 

@@ -4,11 +4,12 @@ Warm, it costs one round trip to the cache. Cold, the key row is read, bcrypt ru
 and what was learned is remembered. Unknown keys, wrong secrets and dead keys are refused in one way.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from shared_code import errors
 from shared_code.model import DEFAULT_RATE_LIMIT_PER_MINUTE, ApiKey, Grant, LimitState, PartnerStatus
-from shared_code.ports import AccessCache, Clock, KeyHasher, Store
+from shared_code.ports import AccessCache, Ask, Clock, KeyHasher, Look, Store, Strikes
+from shared_code.ports.access import ONLY_ACCESS
 from shared_code.services.key_format import PresentedKey, parse
 
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="pinksync"'}
@@ -21,6 +22,11 @@ class Admission:
     grant: Grant
     limit: LimitState
     degraded: bool = False
+    refusals: int = 0
+    """How often the tenant was refused for its limit in the last hour, if it is refused now."""
+    generation: str = ""
+    answer: bytes | None = field(default=None, repr=False)
+    """The kept answer that the request asked for."""
 
     def check_standing(self) -> None:
         """Raises RateLimited, PartnerSuspended or PartnerInactive."""
@@ -36,38 +42,44 @@ class Admission:
 class Access:
     store: Store
     cache: AccessCache
+    strikes: Strikes
     hasher: KeyHasher
     now: Clock
     key_mode: str
     admin_limit: int
+    most_strikes: int
+    """Failed proofs a minute from one address; after that its unproven keys cost no bcrypt."""
 
-    async def admit(self, presented: str | None) -> Admission:
+    async def admit(self, presented: str | None, address: str | None = None, ask: Ask = ONLY_ACCESS) -> Admission:
         """Raises Unauthorized. Whether the partner is in good standing is the Admission's to say."""
         key = parse(presented, self.key_mode) if presented else None
         if key is None:
             raise errors.Unauthorized(headers=CHALLENGE)
         proof = self.hasher.proof(key.text)
-        look = await self.cache.look(key.key_id, proof)
-        if look.grant and look.limit and not self._expired(look.grant):
-            return Admission(grant=look.grant, limit=look.limit, degraded=look.degraded)
-        if not look.proven:
-            await self._prove(key)
-        return await self._remembered(key, proof, look.degraded)
+        look = await self.cache.look(key.key_id, proof, ask)
+        if look.grant is None or self._expired(look.grant):
+            if not look.proven:
+                await self._prove(key, address or "unknown")
+            look = replace(await self._remembered(key, proof, ask), degraded=look.degraded)
+        return admission(look)
 
-    async def _prove(self, key: PresentedKey) -> None:
+    async def _prove(self, key: PresentedKey, address: str) -> None:
+        """bcrypt, unless this address failed too often just now (facts/security.md 2.2)."""
+        if await self.strikes.count(address) >= self.most_strikes:
+            raise errors.RateLimited("Too many wrong keys from this address.", headers={"Retry-After": "60"})
         row = await self._row(key.key_id)
         if not await self.hasher.matches(key.text, row.key_hash if row else None):
+            await self.strikes.add(address)
             raise errors.Unauthorized(headers=CHALLENGE)
 
-    async def _remembered(self, key: PresentedKey, proof: str, degraded: bool) -> Admission:
+    async def _remembered(self, key: PresentedKey, proof: str, ask: Ask) -> Look:
         """The epoch is read before the rows: a change in between makes what is remembered void."""
         row = await self._row(key.key_id)
         epoch = await self.cache.epoch(row.tenant) if row else ""
         grant = await self._grant(key.key_id)
         if grant is None:
             raise errors.Unauthorized(headers=CHALLENGE)
-        limit = await self.cache.remember(key.key_id, proof, grant, epoch)
-        return Admission(grant=grant, limit=limit, degraded=degraded)
+        return await self.cache.remember(key.key_id, proof, grant, epoch, ask)
 
     async def _row(self, key_id: str) -> ApiKey | None:
         async with self.store.reading() as reading:
@@ -93,3 +105,16 @@ class Access:
 
     def _expired(self, grant: Grant) -> bool:
         return grant.expires_at is not None and grant.expires_at <= self.now()
+
+
+def admission(look: Look) -> Admission:
+    if look.grant is None or look.limit is None:
+        raise errors.Unauthorized(headers=CHALLENGE)
+    return Admission(
+        grant=look.grant,
+        limit=look.limit,
+        degraded=look.degraded,
+        refusals=look.refusals,
+        generation=look.generation,
+        answer=look.answer,
+    )

@@ -28,10 +28,10 @@ from shared_code.model import (
 from shared_code.ports import AccessCache, Cipher, Clock, Store, Transaction, UrlRule
 from shared_code.services.api_keys import KeyRing, MintedKey, NewKey, check_scopes
 from shared_code.services.audit import Fact, note
+from shared_code.services.credentials import CREDENTIALS_FIELD
 from shared_code.services.endpoints import EndpointBook, NewEndpoint, OpenedEndpoint
 from shared_code.services.relay import Relay
 
-CREDENTIALS_FIELD = "partners.credentials"
 CREDENTIALS: Mapping[AuthMethod, tuple[frozenset[str], frozenset[str]]] = {
     AuthMethod.API_KEY: (frozenset({"api_key"}), frozenset({"header", "query"})),
     AuthMethod.BEARER: (frozenset({"token"}), frozenset()),

@@ -1,8 +1,4 @@
-"""The holes in the wall: what the services need from outside, in domain words. Adapters fill them.
-
-Every method may raise the port's own failure from `errors` (the store: StoreUnavailable; the webhook
-service: WebhookServiceUnavailable); no library's exception comes through. What is not found is None.
-"""
+"""The system of record: every table, and transactions over them."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -20,10 +16,6 @@ from shared_code.model import (
     Endpoint,
     Event,
     EventType,
-    Grant,
-    Health,
-    Json,
-    LimitState,
     Listing,
     OutboxItem,
     OutboxKind,
@@ -35,8 +27,6 @@ from shared_code.model import (
     StoredReply,
     User,
 )
-
-# ── The system of record ─────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +72,9 @@ class ApiKeys(Protocol):
         ...
 
     async def revoke_all(self, partner_id: UUID, now: datetime) -> int: ...
+    async def used(self, times: Mapping[str, datetime]) -> None:
+        """Sets `last_used_at` of many keys; it never moves back."""
+        ...
 
 
 class Endpoints(Protocol):
@@ -204,102 +197,3 @@ class Store(Protocol):
 
     async def ping(self) -> None: ...
     async def close(self) -> None: ...
-
-
-# ── Keys ─────────────────────────────────────────────────────────────────────────────────────────
-
-
-class KeyHasher(Protocol):
-    """Slow by purpose, and bounded: raises Overloaded when too many wait."""
-
-    async def hash(self, secret: str) -> str: ...
-    async def matches(self, secret: str, hashed: str | None) -> bool:
-        """None, an unknown key, takes as long as a known one and is False."""
-        ...
-
-    def proof(self, secret: str) -> str:
-        """A name under which "this secret was right" may be remembered; it gives nothing away."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
-    """What the cache knows of a presented key, learned in one round trip."""
-
-    proven: bool = False
-    grant: Grant | None = None
-    limit: LimitState | None = None
-    """Set when there was a grant: this request is already counted."""
-    epoch: str = ""
-    """Opaque; hand it back to `remember`, so that what was read before a change is never kept after it."""
-    degraded: bool = False
-    """The cache is down; limits are counted in this process alone."""
-
-
-class AccessCache(Protocol):
-    async def look(self, key_id: str, proof: str) -> Look: ...
-    async def remember(self, key_id: str, proof: str, grant: Grant, epoch: str) -> LimitState:
-        """Keep the proof and the grant, and count this request."""
-        ...
-
-    async def epoch(self, tenant: str) -> str: ...
-    async def forget(self, tenant: str) -> None:
-        """Nothing remembered of this tenant's grants is used again, in any process."""
-        ...
-
-    async def ping(self) -> None: ...
-    async def close(self) -> None: ...
-
-
-class Cipher(Protocol):
-    """Encrypts secrets at rest, each bound to its owner and field: moved elsewhere it does not decrypt."""
-
-    def seal(self, plain: bytes, owner: str, field: str) -> str: ...
-    def open(self, sealed: str, owner: str, field: str) -> bytes: ...
-
-
-# ── The webhook service ──────────────────────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What became of one event at one endpoint so far; attempts oldest first."""
-
-    endpoint_id: str
-    attempts: Sequence[Attempt]
-    next_retry_at: datetime | None
-
-
-class WebhookService(Protocol):
-    """Signs, delivers and retries. Every call is safe to repeat. Raises:
-
-    WebhookServiceUnavailable: try again later. Refused: this call will never work; a person must look.
-    """
-
-    async def open_endpoint(self, endpoint: Endpoint, secret: str) -> str:
-        """Makes the partner known if need be, and the endpoint; answers the service's own id for it."""
-        ...
-
-    async def close_partner(self, partner_id: UUID) -> None: ...
-    async def put_event_type(self, event_type: EventType) -> None: ...
-    async def send(self, event: Event) -> None:
-        """Accepted for delivery, once, however often it is called."""
-        ...
-
-    async def outcomes(self, partner_id: UUID, event_id: str) -> Sequence[Outcome]: ...
-    async def ping(self) -> None: ...
-    async def close(self) -> None: ...
-
-
-class Refused(Exception):
-    """The webhook service will never take this; the text says why, without any secret."""
-
-
-# ── Small things ─────────────────────────────────────────────────────────────────────────────────
-
-type Clock = Callable[[], datetime]
-type Probe = Callable[[], Awaitable[Health]]
-type UrlRule = Callable[[str], None]
-"""Raises UrlNotAllowed for a URL that PinkSync must never call."""
-type SchemaCheck = Callable[[Json, object], Sequence[tuple[str, str]]]
-"""(pointer, message) of each way in which a value breaks a JSON schema."""

@@ -1,0 +1,181 @@
+"""Business resources, passed to the backend; and the way to partners' own APIs."""
+
+from typing import Any
+from uuid import UUID
+
+import azure.functions as func
+from pydantic import Field
+
+from functions.body import check_json
+from functions.http import Access, Call, Reply, check_media_type, endpoint
+from functions.schemas import AnswerBody
+from shared_code import errors
+from shared_code.services.proxy import ProxyCall
+from shared_code.services.resources import ResourceAnswer, ResourceCall
+
+bp = func.Blueprint()
+
+READ, WRITE = "read:{resource}", "write:{resource}"
+
+
+class CheckAnswer(AnswerBody):
+    name: str
+    ok: bool
+    latency_ms: int
+    detail: str
+
+
+class ChecksAnswer(AnswerBody):
+    ok: bool
+    checks: list[CheckAnswer] = Field(description="The partner's API, and each of its webhook endpoints.")
+
+
+@endpoint(bp, "GET", "api/v1/{resource}", access=Access.KEY, scope=READ, tag="Business resources", cached=True)
+async def resources_list(call: Call) -> Reply:
+    """List a business resource. `X-Cache` says HIT, MISS, BYPASS or STALE."""
+    return await read(call)
+
+
+@endpoint(
+    bp,
+    "GET",
+    "api/v1/{resource}/{id}",
+    access=Access.KEY,
+    scope=READ,
+    tag="Business resources",
+    cached=True,
+)
+async def resources_get(call: Call) -> Reply:
+    """One record of a business resource."""
+    return await read(call)
+
+
+@endpoint(
+    bp,
+    "POST",
+    "api/v1/{resource}",
+    access=Access.KEY,
+    scope=WRITE,
+    tag="Business resources",
+    raw_body=True,
+    once=True,
+)
+async def resources_create(call: Call) -> Reply:
+    """Make a record of a business resource."""
+    return await write(call)
+
+
+@endpoint(bp, "PUT", "api/v1/{resource}/{id}", access=Access.KEY, scope=WRITE, tag="Business resources", raw_body=True)
+async def resources_put(call: Call) -> Reply:
+    """Replace a record of a business resource."""
+    return await write(call)
+
+
+@endpoint(
+    bp, "PATCH", "api/v1/{resource}/{id}", access=Access.KEY, scope=WRITE, tag="Business resources", raw_body=True
+)
+async def resources_patch(call: Call) -> Reply:
+    """Change a record of a business resource."""
+    return await write(call)
+
+
+@endpoint(
+    bp, "DELETE", "api/v1/{resource}/{id}", access=Access.KEY, scope=WRITE, tag="Business resources", raw_body=True
+)
+async def resources_delete(call: Call) -> Reply:
+    """Delete a record of a business resource."""
+    return await write(call)
+
+
+@endpoint(
+    bp,
+    "*",
+    "api/proxy/{partner_id}/{*path}",
+    access=Access.KEY,
+    scope="proxy:{partner_id}",
+    tag="Partner APIs",
+    raw_body=True,
+)
+async def proxy_call(call: Call) -> Reply:
+    """The partner's own API, with its stored credentials put in and yours taken out."""
+    request = call.request
+    returned = await call.gateway.proxy.call(
+        ProxyCall(
+            partner_id=request.uuid("partner_id"),
+            method=request.method,
+            path=request.path_text.split("/", 4)[4],
+            query=request.query_text,
+            headers=dict(request.headers.items()),
+            body=request.raw,
+            request_id=request.request_id,
+        )
+    )
+    headers = {name: value for name, value in returned.headers.items() if name != "content-type"}
+    content_type = returned.headers.get("content-type", "application/octet-stream")
+    return Reply(status=returned.status, headers=headers, content=returned.body, content_type=content_type)
+
+
+@endpoint(
+    bp,
+    "POST",
+    "api/partners/{partner_id}/test",
+    access=Access.KEY,
+    tag="Partners and keys",
+    answer=ChecksAnswer,
+    costly=30,
+)
+async def partners_test(call: Call) -> Reply:
+    """Reach the partner's API with its credentials, and its webhook endpoints: what works, and how fast."""
+    checks = await call.gateway.proxy.check(call.caller, call.request.uuid("partner_id"))
+    answers = [CheckAnswer.of(check) for check in checks]
+    return Reply(model=ChecksAnswer(ok=all(check.ok for check in checks), checks=answers))
+
+
+async def read(call: Call) -> Reply:
+    call.gateway.resources.check(call.path["resource"])
+    return shown(await call.gateway.resources.read(resource_call(call)))
+
+
+async def write(call: Call) -> Reply:
+    call.gateway.resources.check(call.path["resource"])
+    if call.request.raw:
+        check_media_type(call.request)
+        check_json(call.request.raw)
+    return shown(await call.gateway.resources.write(resource_call(call)))
+
+
+def resource_call(call: Call) -> ResourceCall:
+    request, admission = call.request, call.admission
+    partner = named_partner(call)
+    return ResourceCall(
+        method=request.method,
+        tenant=str(partner),
+        partner=str(partner),
+        resource=call.path["resource"],
+        item=call.path.get("id", ""),
+        query=request.query_text,
+        body=request.raw,
+        request_id=request.request_id,
+        idempotency_key=request.header("idempotency-key"),
+        if_none_match=request.header("if-none-match"),
+        fresh="no-cache" in (request.header("cache-control") or "").lower(),
+        generation="" if call.caller.is_house else admission.generation,
+        kept=None if call.caller.is_house else admission.answer,
+    )
+
+
+def named_partner(call: Call) -> UUID:
+    """A partner's key acts for that partner; a key of the house names one in `X-Partner-Id`."""
+    if call.caller.partner_id:
+        return call.caller.partner_id
+    try:
+        return call.caller.reach(UUID(call.request.header("x-partner-id") or ""))
+    except ValueError as error:
+        raise errors.BadRequest("A key of no partner must name one in the header X-Partner-Id.") from error
+
+
+def shown(answer: ResourceAnswer) -> Reply:
+    headers: dict[str, Any] = {name: value for name, value in answer.headers.items() if name != "content-type"}
+    headers |= {"X-Cache": answer.cache, "Cache-Control": "private, no-cache"}
+    content_type = answer.headers.get("content-type", "application/json")
+    return Reply(status=answer.status, headers=headers, content=answer.body, content_type=content_type)

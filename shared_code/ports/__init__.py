@@ -1,0 +1,67 @@
+"""The holes in the wall: what the services need from outside, in domain words. Adapters fill them.
+
+Every method may raise the port's own failure from `errors` (the store: StoreUnavailable; the webhook
+service: WebhookServiceUnavailable); no library's exception comes through. What is not found is None.
+"""
+
+from shared_code.ports.access import ONLY_ACCESS, AccessCache, AddressLimit, Ask, Cipher, KeyHasher, Look
+from shared_code.ports.backends import Answers, Backend, Circuit, Forward, KeyUse, PartnerApi, Returned, Strikes
+from shared_code.ports.small import Clock, Probe, SchemaCheck, UrlRule
+from shared_code.ports.store import (
+    Action,
+    ApiKeys,
+    AuditFilter,
+    AuditTrail,
+    Deliveries,
+    DeliveryFilter,
+    Endpoints,
+    Events,
+    EventTypes,
+    Outbox,
+    Partners,
+    Replies,
+    Store,
+    Transaction,
+    Users,
+)
+from shared_code.ports.webhooks import Outcome, Refused, WebhookService
+
+__all__ = [
+    "ONLY_ACCESS",
+    "AccessCache",
+    "Action",
+    "AddressLimit",
+    "Answers",
+    "ApiKeys",
+    "Ask",
+    "AuditFilter",
+    "AuditTrail",
+    "Backend",
+    "Cipher",
+    "Circuit",
+    "Clock",
+    "Deliveries",
+    "DeliveryFilter",
+    "Endpoints",
+    "EventTypes",
+    "Events",
+    "Forward",
+    "KeyHasher",
+    "KeyUse",
+    "Look",
+    "Outbox",
+    "Outcome",
+    "PartnerApi",
+    "Partners",
+    "Probe",
+    "Refused",
+    "Replies",
+    "Returned",
+    "SchemaCheck",
+    "Store",
+    "Strikes",
+    "Transaction",
+    "UrlRule",
+    "Users",
+    "WebhookService",
+]

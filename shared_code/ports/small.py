@@ -1,0 +1,13 @@
+"""Ports of one call."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+
+from shared_code.model import Health, Json
+
+type Clock = Callable[[], datetime]
+type Probe = Callable[[], Awaitable[Health]]
+type UrlRule = Callable[[str], None]
+"""Raises UrlNotAllowed for a URL that PinkSync must never call."""
+type SchemaCheck = Callable[[Json, object], Sequence[tuple[str, str]]]
+"""(pointer, message) of each way in which a value breaks a JSON schema."""

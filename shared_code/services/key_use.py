@@ -1,0 +1,21 @@
+"""`last_used_at`, written in batches: at most one write per key and run of the timer, one minute apart."""
+
+from dataclasses import dataclass
+
+from shared_code.ports import KeyUse, Store
+
+BATCH = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class KeyUseService:
+    uses: KeyUse
+    store: Store
+
+    async def flush(self) -> int:
+        total = 0
+        while times := await self.uses.take(BATCH):
+            async with self.store.transaction() as transaction:
+                await transaction.keys.used(times)
+            total += len(times)
+        return total

@@ -1,0 +1,166 @@
+"""The way to a partner's own API: its credentials put in, ours taken out, its host pinned (contract §3)."""
+
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from urllib.parse import quote, unquote
+from uuid import UUID
+
+from shared_code import errors
+from shared_code.model import Caller, Endpoint, Page, Partner, PartnerStatus
+from shared_code.ports import Circuit, Forward, PartnerApi, Returned, Store
+from shared_code.services.credentials import PartnerCredentials
+
+PASSED_ON = frozenset(
+    {"accept", "accept-language", "content-type", "if-match", "if-none-match", "if-modified-since", "range"}
+)
+"""Request headers that reach the partner; everything else, our key first of all, stays here."""
+NOT_PASSED_BACK = frozenset(
+    {
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "content-length",
+        "content-encoding",
+        "set-cookie",
+        "server",
+        "date",
+        "strict-transport-security",
+        "alt-svc",
+        "www-authenticate",
+        "access-control-allow-origin",
+        "access-control-allow-credentials",
+        "x-request-id",
+    }
+)
+"""Of the connection, or of the partner's own relation to browsers: none of it is the caller's."""
+UNSAFE_SEGMENTS = frozenset({".", ".."})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProxyCall:
+    partner_id: UUID
+    method: str
+    path: str
+    """As it was sent, percent-encoded, without a leading slash."""
+    query: str
+    headers: Mapping[str, str]
+    body: bytes
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    name: str
+    ok: bool
+    latency_ms: int
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyService:
+    store: Store
+    api: PartnerApi
+    credentials: PartnerCredentials
+    circuit: Circuit
+
+    async def call(self, call: ProxyCall) -> Returned:
+        """The partner's answer, whatever its status, without what is only for the connection itself."""
+        partner = await self._partner(call.partner_id)
+        injection = await self.credentials.injection(partner)
+        headers = {name: value for name, value in call.headers.items() if name in PASSED_ON}
+        request = Forward(
+            method=call.method,
+            path=safe_path(call.path),
+            query=join(call.query, injection.query),
+            headers={**headers, "X-Request-Id": call.request_id, "User-Agent": "PinkSync/1", **injection.headers},
+            body=call.body,
+        )
+        returned = await self._guarded(partner, request)
+        shown = {name: value for name, value in returned.headers.items() if name not in NOT_PASSED_BACK}
+        return replace(returned, headers=shown)
+
+    async def check(self, caller: Caller, partner_id: UUID) -> Sequence[Check]:
+        """Reaches the partner's API with its credentials, and each of its webhook endpoints without any."""
+        caller.reach(partner_id)
+        async with self.store.reading() as reading:
+            partner = await reading.partners.get(partner_id)
+            if partner is None or partner.deleted_at:
+                raise errors.NotFound()
+            endpoints = await reading.endpoints.list(Page(limit=5), partner_id=partner_id)
+        checks = [await timed("api", lambda: self._check_api(partner))]
+        checks += [
+            await timed(f"webhook {endpoint.endpoint_id}", lambda endpoint=endpoint: self._check_endpoint(endpoint))
+            for endpoint in endpoints.items
+        ]
+        return checks
+
+    async def _check_api(self, partner: Partner) -> str:
+        if not partner.api_endpoint:
+            raise errors.Conflict("The partner has no api_endpoint.")
+        injection = await self.credentials.injection(partner)
+        request = Forward(method="GET", path="", query=injection.query, headers=dict(injection.headers))
+        try:
+            returned = await self.api.call(partner.api_endpoint, request)
+        except errors.UpstreamRedirected:
+            return "reachable, answers with a redirect"
+        if returned.status in (401, 403):
+            raise errors.UpstreamFailed(f"The partner's API refuses the stored credentials ({returned.status}).")
+        if returned.status >= 500:
+            raise errors.UpstreamFailed(f"The partner's API answers {returned.status}.")
+        return f"answers {returned.status}"
+
+    async def _check_endpoint(self, endpoint: Endpoint) -> str:
+        """A HEAD request: it proves that somebody answers there, and delivers nothing."""
+        returned = await self.api.call(endpoint.url, Forward(method="HEAD", path=""))
+        return f"reachable, answers {returned.status} to HEAD"
+
+    async def _guarded(self, partner: Partner, request: Forward) -> Returned:
+        """One circuit per partner: only a partner that fails is left alone."""
+        if not partner.api_endpoint:
+            raise errors.Conflict("The partner has no api_endpoint to call.")
+        name = f"partner:{partner.partner_id}"
+        if not await self.circuit.closed(name):
+            raise errors.CircuitOpen(headers={"Retry-After": "5"})
+        try:
+            returned = await self.api.call(partner.api_endpoint, request)
+        except (errors.UpstreamTimeout, errors.UpstreamUnreachable):
+            await self.circuit.report(name, ok=False)
+            raise
+        await self.circuit.report(name, ok=True)
+        return returned
+
+    async def _partner(self, partner_id: UUID) -> Partner:
+        async with self.store.reading() as reading:
+            partner = await reading.partners.get(partner_id)
+        if partner is None or partner.deleted_at:
+            raise errors.NotFound()
+        if partner.status not in (PartnerStatus.ACTIVE, PartnerStatus.PENDING):
+            raise errors.Conflict(f"The partner is {partner.status.value}; its API is not called.")
+        return partner
+
+
+async def timed(name: str, ask: Callable[[], Awaitable[str]]) -> Check:
+    began = time.perf_counter()
+    try:
+        ok, detail = True, await ask()
+    except errors.PinkSyncError as error:
+        ok, detail = False, error.message
+    return Check(name=name, ok=ok, latency_ms=round((time.perf_counter() - began) * 1000), detail=detail)
+
+
+def safe_path(path: str) -> str:
+    """As it was sent. A step upwards, however it is spelled, is refused."""
+    plain = unquote(unquote(path)).replace("\\", "/")
+    if any(segment in UNSAFE_SEGMENTS for segment in plain.split("/")) or not path.isascii():
+        raise errors.BadRequest("The path may not have `.` or `..` segments.")
+    return quote(path, safe="/%!$&'()*+,;=:@-._~")
+
+
+def join(query: str, more: str) -> str:
+    return "&".join(part for part in (query, more) if part)
