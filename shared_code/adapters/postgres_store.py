@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 import psycopg
 from psycopg import AsyncConnection, AsyncCursor
+from psycopg.errors import _WaitTimeout  # pyright: ignore[reportPrivateUsage] - no public name for it
 from psycopg.pq import TransactionStatus
 from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import set_json_loads
@@ -33,6 +34,9 @@ from shared_code.ports import Action, Transaction
 
 SESSION = "-c statement_timeout=5000 -c lock_timeout=2000 -c idle_in_transaction_session_timeout=10000 -c timezone=UTC"
 WAIT_SECONDS = 2.0
+SILENCE_SECONDS = 6.0
+"""Longer than any statement may take; after that the server is taken for hung."""
+CHECK_SECONDS = 1.0
 MAX_WAITING = 200
 
 
@@ -67,9 +71,11 @@ async def configure(connection: Connection) -> None:
     set_json_loads(orjson.loads, connection)
 
 
-async def alive(connection: Connection) -> None:
+async def alive(connection: "TranslatingConnection") -> None:
     """psycopg's own check, which after a restart of the server loses no request (security.md 2.13)."""
+    connection.patience = CHECK_SECONDS
     await AsyncConnectionPool.check_connection(connection)  # pyright: ignore[reportArgumentType] - rows play no part
+    connection.patience = SILENCE_SECONDS
 
 
 @contextmanager
@@ -95,6 +101,16 @@ def translated() -> Iterator[None]:
 
 class TranslatingConnection(AsyncConnection[DictRow]):
     """Its failures are ours where they happen, so that a service inside a transaction meets no other kind."""
+
+    patience: float = SILENCE_SECONDS
+
+    async def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        """A server that has stopped answering enforces no statement_timeout; this ends the connection instead."""
+        try:
+            return await super().wait(gen, interval, timeout or self.patience)
+        except _WaitTimeout:
+            self.pgconn.finish()
+            raise
 
     async def execute(self, *args: Any, **kwargs: Any) -> AsyncCursor[DictRow]:  # pyright: ignore[reportIncompatibleMethodOverride]
         with translated():

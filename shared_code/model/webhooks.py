@@ -1,0 +1,140 @@
+"""Webhooks out: endpoints, events, deliveries, attempts, and the calls still owed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Self
+from uuid import UUID
+
+from shared_code.model.records import Json
+
+
+class EndpointState(StrEnum):
+    """How far the webhook service knows an endpoint."""
+
+    PENDING = "pending"
+    REGISTERED = "registered"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    endpoint_id: str
+    partner_id: UUID
+    url: str
+    events: Sequence[str]
+    description: str = ""
+    enabled: bool = True
+    state: EndpointState = EndpointState.PENDING
+    svix_endpoint_id: str | None = None
+    secret_encrypted: str | None = field(default=None, repr=False)
+    """Kept only until the endpoint is registered; then the webhook service holds the secret."""
+    created_at: datetime
+    updated_at: datetime
+    deleted_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventType:
+    name: str
+    description: str = ""
+    schema: Json | None = None
+    example: object = None
+    deprecated: bool = False
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    event_id: str
+    partner_id: UUID
+    event_type: str
+    payload: Json
+    request_id: str | None = None
+    created_at: datetime
+
+
+class DeliveryStatus(StrEnum):
+    PENDING = "pending"
+    RETRYING = "retrying"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+    @property
+    def final(self) -> bool:
+        return self in (DeliveryStatus.DELIVERED, DeliveryStatus.FAILED, DeliveryStatus.SKIPPED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    attempt_id: str
+    endpoint_id: str
+    at: datetime
+    response_code: int | None
+    response_body: str
+    duration_ms: int
+    error: str | None
+
+    @property
+    def succeeded(self) -> bool:
+        return self.response_code is not None and 200 <= self.response_code < 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    id: UUID
+    partner_id: UUID
+    event_id: str
+    event_type: str
+    endpoint_id: str
+    status: DeliveryStatus
+    response_code: int | None = None
+    attempt_count: int = 0
+    max_attempts: int
+    next_retry_at: datetime | None = None
+    delivered_at: datetime | None = None
+    created_at: datetime
+
+    def learned(self, attempts: Sequence[Attempt], next_retry_at: datetime | None) -> Self:
+        """This delivery after what the webhook service says of its attempts (oldest first).
+
+        It only moves forward: a delivered one stays delivered, and knowing fewer attempts changes nothing.
+        """
+        if self.status is DeliveryStatus.DELIVERED or len(attempts) <= self.attempt_count:
+            return self
+        last = attempts[-1]
+        success = next((attempt for attempt in attempts if attempt.succeeded), None)
+        if success:
+            status = DeliveryStatus.DELIVERED
+        else:
+            status = DeliveryStatus.RETRYING if next_retry_at else DeliveryStatus.FAILED
+        return replace(
+            self,
+            status=status,
+            response_code=(success or last).response_code,
+            attempt_count=len(attempts),
+            next_retry_at=next_retry_at if status is DeliveryStatus.RETRYING else None,
+            delivered_at=success.at if success else None,
+        )
+
+
+class OutboxKind(StrEnum):
+    """The calls to the webhook service that a committed change still owes."""
+
+    OPEN_ENDPOINT = "endpoint.open"
+    SEND_EVENT = "event.send"
+    CLOSE_PARTNER = "partner.close"
+    PUT_EVENT_TYPE = "event_type.put"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboxItem:
+    id: int
+    kind: OutboxKind
+    partner_id: UUID | None
+    subject: str
+    attempts: int
+    created_at: datetime
