@@ -2,9 +2,9 @@
 
 import azure.functions as func
 
-from functions import api_keys, events, operations, partners, resources, timers, webhooks
+from functions import api_keys, deliveries, events, inbound, operations, partners, resources, timers, webhooks
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 
-for blueprint in (partners.bp, api_keys.bp, webhooks.bp, events.bp, resources.bp, operations.bp, timers.bp):
-    app.register_functions(blueprint)
+for door in (partners, api_keys, webhooks, deliveries, events, inbound, resources, operations, timers):
+    app.register_functions(door.bp)

@@ -120,6 +120,7 @@ class Secrets:
     svix_jwt_secret: str = made_by(random_source.token_urlsafe)
     svix_token: str = field(default="", repr=False)
     """Signed with the secret above; kept, so that it stays the same as long as the secret does."""
+    svix_operational_secret: str = made_by(lambda: "whsec_" + random_key())
     xano_api_key: str = made_by(random_source.token_urlsafe)
     partner_api_key: str = made_by(random_source.token_urlsafe)
 
@@ -172,6 +173,7 @@ def app_environment(chosen: Options, kept: Secrets, at: Addresses) -> dict[str, 
         "CACHE_KEY": kept.cache_key,
         "TOKEN_KEYRING": kept.token_keyring,
         "METRICS_TOKEN": kept.metrics_token,
+        "SVIX_OPERATIONAL_SECRET": kept.svix_operational_secret,
         "KEY_MODE": "live",
         "ALLOW_LOOPBACK_EGRESS": "true",
         "WEBHOOK_MAX_ATTEMPTS": str(chosen.svix_retry.count(",") + 2),
@@ -179,6 +181,7 @@ def app_environment(chosen: Options, kept: Secrets, at: Addresses) -> dict[str, 
         "ADDRESS_RATE_LIMIT_PER_MINUTE": "60000",
         "OUTBOX_SCHEDULE": EVERY_SECOND,
         "RECONCILE_SCHEDULE": EVERY_SECOND,
+        "INBOX_SCHEDULE": EVERY_SECOND,
         "KEY_USE_SCHEDULE": EVERY_MINUTE,
     }
 

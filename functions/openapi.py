@@ -181,7 +181,7 @@ def problems(made: Endpoint) -> list[int]:
         found |= {400}
     if made.body:
         found |= {411, 413, 415, 422}
-    if "{" in made.route or made.body:
+    if "{" in made.route or made.body or (made.query and "partner_id" in made.query.model_fields):
         found |= {404}
     if made.once:
         found |= {400, 409, 422}

@@ -19,6 +19,14 @@ async def outbox_relay(timer: func.TimerRequest) -> None:
         logger.info("outbox_relay: %d items done", done)
 
 
+@bp.timer_trigger(schedule="%INBOX_SCHEDULE%", arg_name="timer")
+async def inbox_work(timer: func.TimerRequest) -> None:
+    """Works what partners sent us."""
+    done = await gateway.current().inbound.work()
+    if done:
+        logger.info("inbox_work: %d items finished", done)
+
+
 @bp.timer_trigger(schedule="%KEY_USE_SCHEDULE%", arg_name="timer")
 async def key_use_flush(timer: func.TimerRequest) -> None:
     """Writes when keys were last used."""

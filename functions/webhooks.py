@@ -1,17 +1,17 @@
-"""Webhook endpoints and the delivery log."""
+"""Webhook endpoints: registered, changed, tried, recovered."""
 
-from typing import Annotated, Any
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import azure.functions as func
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
-from functions.http import Access, Call, Nothing, Reply, endpoint
-from functions.schemas import AnswerBody, EventTypeName, ListAnswer, Moment, PeriodQuery, RequestBody, Url, Words
-from shared_code.model import DeliveryStatus, EndpointState
-from shared_code.ports import DeliveryFilter
-from shared_code.services.deliveries import DeliveryReport
-from shared_code.services.endpoints import NewEndpoint, OpenedEndpoint
+from functions.http import Access, Call, Reply, endpoint
+from functions.schemas import AnswerBody, EventTypeName, Grace, Moment, RequestBody, Url, Words
+from shared_code import errors
+from shared_code.model import EndpointState
+from shared_code.services.endpoints import EndpointChanges, NewEndpoint, OpenedEndpoint
 
 bp = func.Blueprint()
 
@@ -35,48 +35,42 @@ class EndpointAnswer(AnswerBody):
     created_at: Moment
 
 
+class ChangeBody(RequestBody):
+    url: Url | None = None
+    events: EventTypeNames | None = None
+    description: Words | None = None
+    enabled: bool | None = Field(default=None, description="What is published meanwhile is skipped, and recoverable.")
+
+
+class RotateSecretBody(RequestBody):
+    grace_seconds: Grace = Field(default=86_400, description="How long the old secret signs too: 0 to 7 days.")
+
+
+class TestBody(RequestBody):
+    event_type: EventTypeName | None = Field(default=None, description="Default: the first one of the endpoint.")
+
+
+class RecoverBody(RequestBody):
+    since: AwareDatetime
+    until: AwareDatetime | None = Field(default=None, description="Default: now.")
+    dry_run: bool = Field(default=False, description="Only count.")
+
+
+class SecretAnswer(AnswerBody):
+    secret: str = Field(description="Shown this once.")
+
+
+class TestedAnswer(AnswerBody):
+    event_type: str
+    status: Literal["sent"] = "sent"
+
+
+class RecoveredAnswer(AnswerBody):
+    count: int = Field(description="Failed and skipped deliveries that are sent again, or would be.")
+
+
 class RegisteredAnswer(EndpointAnswer):
     secret: str = Field(description="Signs what is sent to this endpoint. Shown this once.")
-
-
-class DeliveriesQuery(PeriodQuery):
-    status: DeliveryStatus | None = None
-    event_type: EventTypeName | None = None
-    endpoint_id: str | None = Field(default=None, max_length=64)
-    event_id: str | None = Field(default=None, max_length=128)
-    partner_id: UUID | None = Field(default=None, description="For an admin: only this partner's.")
-
-
-class DeliveryAnswer(AnswerBody):
-    id: UUID
-    partner_id: UUID
-    event_id: str
-    event_type: str
-    endpoint_id: str
-    status: DeliveryStatus
-    response_code: int | None
-    attempt_count: int
-    max_attempts: int
-    next_retry_at: Moment | None
-    delivered_at: Moment | None
-    created_at: Moment
-
-
-class AttemptAnswer(AnswerBody):
-    at: Moment
-    response_code: int | None
-    response_body: str
-    duration_ms: int
-    error: str | None
-
-
-class DeliveryReportAnswer(DeliveryAnswer):
-    payload: dict[str, Any]
-    attempts: list[AttemptAnswer]
-
-
-class DeliveriesAnswer(ListAnswer):
-    deliveries: list[DeliveryAnswer]
 
 
 @endpoint(
@@ -105,45 +99,6 @@ async def webhooks_register(call: Call[RegisterBody]) -> Reply:
 @endpoint(
     bp,
     "GET",
-    "api/webhooks/deliveries",
-    access=Access.KEY,
-    tag="Webhooks and events",
-    query=DeliveriesQuery,
-    answer=DeliveriesAnswer,
-)
-async def webhooks_deliveries(call: Call[Nothing, DeliveriesQuery]) -> Reply:
-    """The delivery log, newest first: one row per event and endpoint, with what became of it."""
-    query, page = call.query, call.query.page()
-    wanted = DeliveryFilter(
-        partner_id=call.caller.reach(query.partner_id) if query.partner_id else call.caller.own(),
-        status=query.status,
-        event_type=query.event_type,
-        endpoint_id=query.endpoint_id,
-        event_id=query.event_id,
-        since=query.since,
-        until=query.until,
-    )
-    found = await call.gateway.deliveries.list(wanted, page)
-    return Reply(model=DeliveriesAnswer.listing("deliveries", found, page, DeliveryAnswer.of))
-
-
-@endpoint(
-    bp,
-    "GET",
-    "api/webhooks/deliveries/{delivery_id}",
-    access=Access.KEY,
-    tag="Webhooks and events",
-    answer=DeliveryReportAnswer,
-)
-async def webhooks_delivery(call: Call) -> Reply:
-    """One delivery with its payload and every attempt."""
-    report = await call.gateway.deliveries.get(call.caller, call.request.uuid("delivery_id"))
-    return Reply(model=reported(report))
-
-
-@endpoint(
-    bp,
-    "GET",
     "api/webhooks/{endpoint_id}",
     access=Access.KEY,
     tag="Webhooks and events",
@@ -158,9 +113,86 @@ def registered(made: OpenedEndpoint) -> RegisteredAnswer:
     return RegisteredAnswer(**EndpointAnswer.of(made.endpoint).model_dump(), secret=made.secret)
 
 
-def reported(report: DeliveryReport) -> DeliveryReportAnswer:
-    return DeliveryReportAnswer(
-        **DeliveryAnswer.of(report.delivery).model_dump(),
-        payload=dict(report.payload),
-        attempts=[AttemptAnswer.of(attempt) for attempt in report.attempts],
-    )
+@endpoint(
+    bp,
+    "PATCH",
+    "api/webhooks/{endpoint_id}",
+    access=Access.KEY,
+    tag="Webhooks and events",
+    body=ChangeBody,
+    answer=EndpointAnswer,
+)
+async def webhooks_patch(call: Call[ChangeBody]) -> Reply:
+    """Change an endpoint, or switch it off and on."""
+    changes = EndpointChanges(**{name: getattr(call.body, name) for name in ChangeBody.model_fields})
+    return Reply(model=EndpointAnswer.of(await call.gateway.endpoints.change(call.caller, endpoint_id(call), changes)))
+
+
+@endpoint(bp, "DELETE", "api/webhooks/{endpoint_id}", access=Access.KEY, tag="Webhooks and events", status=204)
+async def webhooks_remove(call: Call) -> Reply:
+    """Remove an endpoint; its delivery log stays."""
+    await call.gateway.endpoints.remove(call.caller, endpoint_id(call))
+    return Reply(status=204)
+
+
+@endpoint(
+    bp,
+    "POST",
+    "api/webhooks/{endpoint_id}/rotate-secret",
+    access=Access.KEY,
+    tag="Webhooks and events",
+    body=RotateSecretBody,
+    answer=SecretAnswer,
+    once=True,
+)
+async def webhooks_rotate_secret(call: Call[RotateSecretBody]) -> Reply:
+    """Replace the signing secret; until the grace ends what is sent has both signatures."""
+    grace = timedelta(seconds=call.body.grace_seconds)
+    secret = await call.gateway.endpoints.rotate_secret(call.caller, endpoint_id(call), grace)
+    return Reply(model=SecretAnswer(secret=secret))
+
+
+@endpoint(
+    bp,
+    "POST",
+    "api/webhooks/{endpoint_id}/test",
+    access=Access.KEY,
+    tag="Webhooks and events",
+    body=TestBody,
+    answer=TestedAnswer,
+    status=202,
+    once=True,
+    costly=30,
+)
+async def webhooks_test(call: Call[TestBody]) -> Reply:
+    """Send an example event to this endpoint alone."""
+    sent = await call.gateway.endpoints.send_test(call.caller, endpoint_id(call), call.body.event_type)
+    return Reply(status=202, model=TestedAnswer(event_type=sent))
+
+
+@endpoint(
+    bp,
+    "POST",
+    "api/webhooks/{endpoint_id}/recover",
+    access=Access.KEY,
+    tag="Webhooks and events",
+    body=RecoverBody,
+    answer=RecoveredAnswer,
+    status=202,
+    once=True,
+    costly=30,
+)
+async def webhooks_recover(call: Call[RecoverBody]) -> Reply:
+    """Send again what failed or was skipped since a time, 10,000 deliveries at most."""
+    endpoint = await call.gateway.endpoints.get(call.caller, endpoint_id(call))
+    until = call.body.until or datetime.now(UTC)
+    if until <= call.body.since:
+        raise errors.InvalidBody(violations=[errors.Violation(pointer="/until", detail="Must be after `since`.")])
+    if not endpoint.enabled and not call.body.dry_run:
+        raise errors.Conflict("The endpoint is disabled; enable it first.")
+    count = await call.gateway.deliveries.recover(call.caller, endpoint, call.body.since, until, dry=call.body.dry_run)
+    return Reply(status=202, model=RecoveredAnswer(count=count))
+
+
+def endpoint_id(call: Call[Any, Any]) -> str:
+    return call.path["endpoint_id"]

@@ -59,7 +59,9 @@ def report(admin: FirstAdmin, password: str | None, *, as_json: bool) -> None:
         print(f"The admin key {admin.key_id} is there already; nothing was changed.")
     else:
         print("The first admin was made. These secrets are shown this once:")
-        print("\n".join(f"  {name}: {value}" for name, value in told.items() if name in ("email", "api_key", "password")))
+        print(
+            "\n".join(f"  {name}: {value}" for name, value in told.items() if name in ("email", "api_key", "password"))
+        )
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 `current()` is the gateway of the running event loop, made at its first use; nothing happens at import.
 Clients belong to one loop (redis, psycopg and httpx all bind to it), so each loop has a gateway of its own.
-Heavy libraries are imported here, inside the functions that need them.
+Libraries are imported with this file, so that no request waits for one (azure-data-tables alone is left to the
+one probe that needs it).
 """
 
 import asyncio
@@ -11,9 +12,28 @@ from collections.abc import Awaitable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
+from redis.asyncio import Redis
+
+from shared_code.adapters import jsonschema_check, svix_signature
+from shared_code.adapters.aesgcm_cipher import AesGcmCipher
+from shared_code.adapters.bcrypt_hasher import BcryptHasher
+from shared_code.adapters.degrading_access_cache import DegradingAccessCache
+from shared_code.adapters.http_probes import http_probe, table_probe
+from shared_code.adapters.httpx_partner_api import HttpxPartnerApi
+from shared_code.adapters.httpx_url_rule import HttpxUrlRule
+from shared_code.adapters.memory_access_cache import MemoryAccessCache
+from shared_code.adapters.memory_address_limit import MemoryAddressLimit
+from shared_code.adapters.postgres_store import PostgresStore
+from shared_code.adapters.redis_access_cache import RedisAccessCache
+from shared_code.adapters.redis_answers import RedisAnswers
+from shared_code.adapters.redis_circuit import RedisCircuit
+from shared_code.adapters.redis_client import Outage, connect
+from shared_code.adapters.redis_key_use import RedisKeyUse
+from shared_code.adapters.redis_strikes import RedisStrikes
+from shared_code.adapters.svix_webhooks import SvixWebhooks
+from shared_code.adapters.xano_backend import XanoBackend
 from shared_code.model import Health
 from shared_code.ports import (
     AccessCache,
@@ -27,6 +47,7 @@ from shared_code.ports import (
     PartnerApi,
     Probe,
     SchemaCheck,
+    SignatureCheck,
     Store,
     Strikes,
     UrlRule,
@@ -40,19 +61,17 @@ from shared_code.services.deliveries import DeliveryService
 from shared_code.services.endpoints import EndpointBook, EndpointService
 from shared_code.services.events import EventService, EventTypeService
 from shared_code.services.idempotency import Idempotency
+from shared_code.services.inbound import InboundService
 from shared_code.services.key_use import KeyUseService
 from shared_code.services.limits import LimitAlerts
+from shared_code.services.operational import OperationalService
 from shared_code.services.partners import PartnerService
 from shared_code.services.proxy import ProxyService
 from shared_code.services.readiness import ReadinessService
 from shared_code.services.relay import Relay
 from shared_code.services.resources import ResourceService
+from shared_code.services.reviews import ReviewService
 from shared_code.settings import Settings, load
-
-if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
-    from shared_code.adapters.redis_client import Outage
 
 PASSWORD_COST = 12
 
@@ -70,98 +89,65 @@ class Gateway:
 
     @cached_property
     def store(self) -> Store:
-        from shared_code.adapters.postgres_store import PostgresStore
-
         return PostgresStore(self.settings.database_url, self.settings.database_pool_size)
 
     @cached_property
-    def redis(self) -> "Redis":
-        from shared_code.adapters.redis_client import connect
-
+    def redis(self) -> Redis:
         return connect(self.settings.redis_url)
 
     @cached_property
-    def outage(self) -> "Outage":
-        from shared_code.adapters.redis_client import Outage
-
+    def outage(self) -> Outage:
         return Outage()
 
     @cached_property
     def cache(self) -> AccessCache:
-        from shared_code.adapters.aesgcm_cipher import AesGcmCipher
-        from shared_code.adapters.degrading_access_cache import DegradingAccessCache
-        from shared_code.adapters.memory_access_cache import MemoryAccessCache
-        from shared_code.adapters.redis_access_cache import RedisAccessCache
-
         sealing = AesGcmCipher({"c1": self.settings.cache_key})
         return DegradingAccessCache(RedisAccessCache(self.redis, sealing), MemoryAccessCache(), self.outage)
 
     @cached_property
     def addresses(self) -> AddressLimit:
-        from shared_code.adapters.memory_address_limit import MemoryAddressLimit
-
         return MemoryAddressLimit(self.settings.address_rate_limit_per_minute)
 
     @cached_property
     def strikes(self) -> Strikes:
-        from shared_code.adapters.redis_strikes import RedisStrikes
-
         return RedisStrikes(self.redis, self.outage)
 
     @cached_property
     def circuit(self) -> Circuit:
-        from shared_code.adapters.redis_circuit import RedisCircuit
-
         return RedisCircuit(self.redis, self.outage)
 
     @cached_property
     def answers(self) -> Answers:
-        from shared_code.adapters.redis_answers import RedisAnswers
-
         return RedisAnswers(self.redis, self.outage)
 
     @cached_property
     def backend(self) -> Backend:
-        from shared_code.adapters.xano_backend import XanoBackend
-
         settings = self.settings
         return XanoBackend(settings.xano_api_url, settings.xano_api_key, settings.xano_data_source)
 
     @cached_property
     def partner_api(self) -> PartnerApi:
-        from shared_code.adapters.httpx_partner_api import HttpxPartnerApi
-
         return HttpxPartnerApi(allow_loopback=self.settings.allow_loopback_egress)
 
     @cached_property
     def hasher(self) -> KeyHasher:
-        from shared_code.adapters.bcrypt_hasher import BcryptHasher
-
         return BcryptHasher(self.settings.key_pepper, self.settings.cache_key)
 
     @cached_property
     def cipher(self) -> Cipher:
-        from shared_code.adapters.aesgcm_cipher import AesGcmCipher
-
         return AesGcmCipher(self.settings.token_keyring)
 
     @cached_property
     def webhooks(self):
-        from shared_code.adapters.svix_webhooks import SvixWebhooks
-
         return SvixWebhooks(self.settings.svix_token, self.settings.svix_url)
 
     @cached_property
     def url_rule(self) -> UrlRule:
-        from shared_code.adapters.httpx_url_rule import HttpxUrlRule
-
         return HttpxUrlRule(allow_loopback=self.settings.allow_loopback_egress)
 
     @cached_property
     def schema_check(self) -> SchemaCheck:
-        from shared_code.adapters.jsonschema_check import check
-
-        return check
+        return jsonschema_check.check
 
     @cached_property
     def access(self) -> Access:
@@ -207,7 +193,7 @@ class Gateway:
 
     @cached_property
     def endpoints(self) -> EndpointService:
-        return EndpointService(self.store, self.book, self.now)
+        return EndpointService(self.store, self.book, self.webhooks, self.now)
 
     @cached_property
     def events(self) -> EventService:
@@ -219,7 +205,7 @@ class Gateway:
 
     @cached_property
     def deliveries(self) -> DeliveryService:
-        return DeliveryService(self.store, self.webhooks, self.now)
+        return DeliveryService(self.store, self.webhooks, self.relay, self.now)
 
     @cached_property
     def resources(self) -> ResourceService:
@@ -238,9 +224,33 @@ class Gateway:
 
     @cached_property
     def key_use(self) -> KeyUseService:
-        from shared_code.adapters.redis_key_use import RedisKeyUse
-
         return KeyUseService(RedisKeyUse(self.redis, self.outage), self.store)
+
+    @cached_property
+    def reviews(self) -> ReviewService:
+        return ReviewService(self.store, self.relay, self.now)
+
+    @cached_property
+    def signed(self) -> SignatureCheck:
+        return svix_signature.signed
+
+    @cached_property
+    def inbound(self) -> InboundService:
+        return InboundService(
+            store=self.store,
+            backend=self.backend,
+            events=self.events,
+            cipher=self.cipher,
+            signed=self.signed,
+            now=self.now,
+            resources=self.settings.resources,
+        )
+
+    @cached_property
+    def operational(self) -> OperationalService:
+        return OperationalService(
+            self.store, self.deliveries, self.signed, self.now, self.settings.svix_operational_secret
+        )
 
     @cached_property
     def audit(self) -> AuditService:
@@ -252,15 +262,11 @@ class Gateway:
 
     @cached_property
     def bootstrap(self) -> Bootstrap:
-        from shared_code.adapters.bcrypt_hasher import BcryptHasher
-
         passwords = BcryptHasher(self.settings.key_pepper, self.settings.cache_key, cost=PASSWORD_COST)
         return Bootstrap(self.store, self.ring, passwords, self.now)
 
     @cached_property
     def readiness(self) -> ReadinessService:
-        from shared_code.adapters.http_probes import http_probe, table_probe
-
         probes: dict[str, Probe] = {
             "postgres": lambda: answered(self.store.ping()),
             "redis": lambda: answered(self.cache.ping()),

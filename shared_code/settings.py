@@ -34,6 +34,8 @@ class Settings:
     redis_url: str = field(repr=False)
     svix_url: str | None
     svix_token: str = field(repr=False)
+    svix_operational_secret: str | None = field(repr=False)
+    """What Svix signs its operational webhooks with; without it they are refused."""
     xano_api_url: str
     xano_api_key: str = field(repr=False)
     audit_storage_connection_string: str | None = field(repr=False)
@@ -156,6 +158,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         redis_url=read.text("REDIS_URL"),
         svix_url=read.optional("SVIX_URL"),
         svix_token=read.text("SVIX_TOKEN"),
+        svix_operational_secret=read.optional("SVIX_OPERATIONAL_SECRET"),
         xano_api_url=read.text("XANO_API_URL").rstrip("/"),
         xano_api_key=read.text("XANO_API_KEY"),
         audit_storage_connection_string=read.optional("AUDIT_STORAGE_CONNECTION_STRING"),

@@ -1,16 +1,22 @@
 """The access cache that never fails: Redis while it answers, this process's own memory while it does not.
 
-Limits are then counted per process, and a change made elsewhere is seen when the local state ends.
+Limits are then counted per process, and a change made elsewhere is seen when the local state ends. Which keys
+were proven is noted all along: an outage costs each key a look at the store, but no bcrypt, which would be a
+flood of it.
 """
 
 import logging
-from dataclasses import dataclass, replace
+import time
+from dataclasses import dataclass, field, replace
 
+from shared_code.adapters.memory_access_cache import keep
 from shared_code.adapters.redis_access_cache import RedisAccessCache
-from shared_code.adapters.redis_client import Outage, RedisDown
+from shared_code.adapters.redis_client import Outage, RedisDown, asked
 from shared_code.model import Grant
 from shared_code.ports import AccessCache, Ask, Look
 from shared_code.ports.access import ONLY_ACCESS
+
+PROOF_SECONDS = 900.0
 
 logger = logging.getLogger("pinksync.redis")
 
@@ -20,14 +26,21 @@ class DegradingAccessCache:
     shared: RedisAccessCache
     local: AccessCache
     outage: Outage
+    _proven_until: dict[str, float] = field(default_factory=dict[str, float], repr=False)
 
     async def look(self, key_id: str, proof: str, ask: Ask = ONLY_ACCESS) -> Look:
-        if not self.outage.on:
-            try:
-                return await self.shared.look(key_id, proof, ask)
-            except RedisDown as error:
-                self.outage.begin(error)
-        return replace(await self.local.look(key_id, proof, ask), degraded=True)
+        async def shared() -> Look:
+            return await self.shared.look(key_id, proof, ask)
+
+        async def local() -> Look:
+            return replace(await self.local.look(key_id, proof, ask), degraded=True)
+
+        look = await self.outage.either(shared, local)
+        now = time.monotonic()
+        noted = self._proven_until.get(proof, 0.0) > now
+        if look.proven and not noted:
+            keep(self._proven_until, proof, now + PROOF_SECONDS)
+        return replace(look, proven=True) if noted and look.degraded else look
 
     async def remember(self, key_id: str, proof: str, grant: Grant, epoch: str, ask: Ask = ONLY_ACCESS) -> Look:
         return await self.outage.either(
@@ -42,7 +55,7 @@ class DegradingAccessCache:
         """Both: what this process holds is void too, should Redis be down next."""
         await self.local.forget(tenant)
         try:
-            await self.shared.forget(tenant)
+            await asked(lambda: self.shared.forget(tenant))
         except RedisDown as error:
             self.outage.begin(error)
             logger.error("a change of %s is not told to the other processes; they see it within a minute", tenant)

@@ -1,5 +1,8 @@
 """Readiness questions to services that the gateway otherwise only forwards to or archives in."""
 
+import asyncio
+from importlib import import_module
+
 import httpx
 
 from shared_code.model import Health
@@ -15,9 +18,8 @@ async def http_probe(url: str) -> Health:
 
 
 async def table_probe(connection_string: str) -> Health:
-    from azure.data.tables.aio import TableServiceClient
-
-    async with TableServiceClient.from_connection_string(connection_string) as client:
+    tables = await asyncio.to_thread(import_module, "azure.data.tables.aio")  # heavy, and needed here alone
+    async with tables.TableServiceClient.from_connection_string(connection_string) as client:
         async for _table in client.list_tables(results_per_page=1):
             break
     return Health.OK

@@ -31,9 +31,10 @@ class MemoryDeliveries:
         wanting = [row.record for row in self.endpoints.rows() if wants(row.record, event)]
         for endpoint in wanting:
             self.events.require((event.partner_id, event.event_id))
-            delivery = pending(event, endpoint, max_attempts)
+            delivery = opened(event, endpoint, max_attempts)
             await self.opened.add((event.partner_id, event.event_id, endpoint.endpoint_id), delivery.id)
-            await self.deliveries.add(delivery.id, Watched(delivery, check_at=event.created_at))
+            check_at = event.created_at if endpoint.enabled else None
+            await self.deliveries.add(delivery.id, Watched(delivery, check_at))
         return len(wanting)
 
     async def get(self, delivery_id: UUID) -> Delivery | None:
@@ -47,6 +48,34 @@ class MemoryDeliveries:
     async def attempts(self, delivery_id: UUID) -> Sequence[Attempt]:
         known = [row.record[1] for row in self.tries.rows() if row.record[0] == delivery_id]
         return sorted(known, key=lambda attempt: (attempt.at, attempt.attempt_id))
+
+    async def failed(self, endpoint_id: str, since: datetime, until: datetime, limit: int) -> Sequence[UUID]:
+        known = [row.record.delivery for row in self.deliveries.rows()]
+        wanted = [
+            delivery
+            for delivery in known
+            if delivery.endpoint_id == endpoint_id
+            and delivery.status in (DeliveryStatus.FAILED, DeliveryStatus.SKIPPED)
+            and in_period(delivery.created_at, since, until)
+        ]
+        return [delivery.id for delivery in sorted(wanted, key=lambda delivery: delivery.created_at)][:limit]
+
+    async def again(self, delivery_id: UUID, now: datetime) -> None:
+        watched = await self.deliveries.lock(delivery_id)
+        if watched is None:
+            return
+        delivery = watched.delivery
+        if delivery.status in (DeliveryStatus.FAILED, DeliveryStatus.SKIPPED):
+            delivery = replace(delivery, status=DeliveryStatus.RETRYING, next_retry_at=now)
+        self.deliveries.put(delivery_id, Watched(delivery, check_at=now))
+
+    async def check(self, partner_id: UUID, event_id: str, now: datetime) -> None:
+        for row in self.deliveries.rows():
+            delivery = row.record.delivery
+            if (delivery.partner_id, delivery.event_id) == (partner_id, event_id):
+                watched = await self.deliveries.lock(delivery.id)
+                if watched and watched.delivery.status is not DeliveryStatus.DELIVERED:
+                    self.deliveries.put(delivery.id, replace(watched, check_at=now))
 
     async def due(self, now: datetime, limit: int, lease: timedelta) -> Sequence[Delivery]:
         claimed: list[Delivery] = []
@@ -62,7 +91,7 @@ class MemoryDeliveries:
 
     async def learn(self, delivery: Delivery, attempts: Sequence[Attempt], check_at: datetime | None) -> None:
         known = await self.deliveries.lock(delivery.id)
-        if known and moves_forward(known.delivery, delivery):
+        if known and known.delivery.attempt_count <= delivery.attempt_count:
             self.deliveries.put(delivery.id, Watched(learned(known.delivery, delivery), check_at))
         for attempt in attempts:
             self.deliveries.require(delivery.id)
@@ -71,18 +100,18 @@ class MemoryDeliveries:
 
 
 def wants(endpoint: Endpoint, event: Event) -> bool:
-    serves = endpoint.enabled and endpoint.deleted_at is None and endpoint.state is not EndpointState.REFUSED
+    serves = endpoint.deleted_at is None and endpoint.state is not EndpointState.REFUSED
     return serves and endpoint.partner_id == event.partner_id and event.event_type in endpoint.events
 
 
-def pending(event: Event, endpoint: Endpoint, max_attempts: int) -> Delivery:
+def opened(event: Event, endpoint: Endpoint, max_attempts: int) -> Delivery:
     return Delivery(
         id=uuid4(),
         partner_id=event.partner_id,
         event_id=event.event_id,
         event_type=event.event_type,
         endpoint_id=endpoint.endpoint_id,
-        status=DeliveryStatus.PENDING,
+        status=DeliveryStatus.PENDING if endpoint.enabled else DeliveryStatus.SKIPPED,
         max_attempts=max_attempts,
         created_at=event.created_at,
     )
@@ -98,11 +127,9 @@ def passes(asked: DeliveryFilter, delivery: Delivery) -> bool:
     )
 
 
-def moves_forward(known: Delivery, news: Delivery) -> bool:
-    return known.status is not DeliveryStatus.DELIVERED and known.attempt_count <= news.attempt_count
-
-
 def learned(known: Delivery, news: Delivery) -> Delivery:
+    if known.status is DeliveryStatus.DELIVERED:
+        return known
     return replace(
         known,
         status=news.status,

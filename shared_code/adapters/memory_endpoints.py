@@ -34,6 +34,14 @@ class MemoryEndpoints:
     async def list(self, page: Page, *, partner_id: UUID) -> Listing[Endpoint]:
         return listing((row for row in self.endpoints.rows() if is_open(partner_id, row.record)), page)
 
+    async def find(self, partner_id: UUID, endpoint_id: str, svix_endpoint_id: str) -> str | None:
+        for row in self.endpoints.rows():
+            endpoint = row.record
+            by_name = endpoint.endpoint_id == endpoint_id or endpoint.svix_endpoint_id == svix_endpoint_id
+            if endpoint.partner_id == partner_id and by_name:
+                return endpoint.endpoint_id
+        return None
+
     async def close_all(self, partner_id: UUID, now: datetime) -> int:
         still_open = [row.record.endpoint_id for row in self.endpoints.rows() if is_open(partner_id, row.record)]
         locked = [await self.endpoints.lock(endpoint_id) for endpoint_id in still_open]

@@ -1,12 +1,17 @@
 """The outbox in memory."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Self
 from uuid import UUID
 
 from shared_code.adapters.memory_rows import View
 from shared_code.model import OutboxItem, OutboxKind, Partner
+
+MESSAGES = frozenset({OutboxKind.SEND_EVENT, OutboxKind.RESEND_DELIVERY})
+CHANGES = frozenset({OutboxKind.PUT_ENDPOINT, OutboxKind.CLOSE_ENDPOINT})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,20 +37,18 @@ class MemoryOutbox:
     async def add(self, kind: OutboxKind, partner_id: UUID | None, subject: str, now: datetime) -> int:
         if partner_id:
             self.partners.require(partner_id)
-        number = self.debts.table.next_number()
-        item = OutboxItem(id=number, kind=kind, partner_id=partner_id, subject=subject, attempts=0, created_at=now)
-        await self.debts.add(number, Debt(item=item, not_before=now))
-        return number
+        item = OutboxItem(id=0, kind=kind, partner_id=partner_id, subject=subject, attempts=0, created_at=now)
+        return self.debts.append(lambda number: Debt(item=replace(item, id=number), not_before=now))
 
     async def claim(
         self, now: datetime, lease: timedelta, limit: int, only: Sequence[int] | None = None
     ) -> Sequence[OutboxItem]:
         claimed: list[OutboxItem] = []
         owed = [row.record for row in self.debts.rows() if row.record.owed]
-        setup = [debt.item for debt in owed if debt.item.kind is not OutboxKind.SEND_EVENT]
+        order = Order.of([debt.item for debt in owed])
         for debt in sorted(owed, key=lambda debt: (debt.not_before, debt.item.id)):
             asked_for = only is None or debt.item.id in only
-            free = asked_for and debt.not_before <= now and not waits(debt.item, setup)
+            free = asked_for and debt.not_before <= now and order.lets(debt.item)
             if free and len(claimed) < limit and self.debts.take(debt.item.id):
                 claimed.append(self._lease(debt, now + lease))
         return sorted(claimed, key=lambda item: item.id)
@@ -65,6 +68,11 @@ class MemoryOutbox:
     async def bury(self, item_id: int, now: datetime, reason: str) -> None:
         await self._change(item_id, buried_at=now, last_error=reason)
 
+    async def revive(self, item_id: int, now: datetime) -> None:
+        debt = self.debts.get(item_id)
+        if debt and debt.buried_at:
+            await self._change(item_id, buried_at=None, not_before=now, item=replace(debt.item, attempts=0))
+
     async def _change(self, item_id: int, **changes: object) -> None:
         debt = await self.debts.lock(item_id)
         if debt and debt.done_at is None:
@@ -76,9 +84,32 @@ class MemoryOutbox:
         return {"owed": len(unfinished) - buried, "buried": buried}
 
 
-def waits(item: OutboxItem, setup: Sequence[OutboxItem]) -> bool:
-    """An event waits for its partner's earlier setup, an endpoint for every earlier event type."""
-    earlier = [other for other in setup if other.id < item.id]
-    if item.kind is OutboxKind.SEND_EVENT:
-        return any(other.partner_id == item.partner_id for other in earlier if other.partner_id)
-    return item.kind is OutboxKind.OPEN_ENDPOINT and any(other.kind is OutboxKind.PUT_EVENT_TYPE for other in earlier)
+@dataclass(frozen=True, slots=True)
+class Order:
+    """The number of the first item owed: of each partner's setup, of the event types, and of each subject."""
+
+    setup: Mapping[UUID, int]
+    event_types: int
+    subjects: Mapping[tuple[UUID, str], int]
+
+    @classmethod
+    def of(cls, owed: Sequence[OutboxItem]) -> Self:
+        setup: dict[UUID, int] = {}
+        subjects: dict[tuple[UUID, str], int] = {}
+        for item in sorted(owed, key=lambda item: item.id):
+            if item.partner_id:
+                subjects.setdefault((item.partner_id, item.subject), item.id)
+                if item.kind not in MESSAGES:
+                    setup.setdefault(item.partner_id, item.id)
+        types = (item.id for item in owed if item.kind is OutboxKind.PUT_EVENT_TYPE)
+        return cls(setup, min(types, default=sys.maxsize), subjects)
+
+    def lets(self, item: OutboxItem) -> bool:
+        """Whether nothing that it must wait for is owed before it."""
+        if item.kind is OutboxKind.OPEN_ENDPOINT:
+            return self.event_types > item.id
+        if item.partner_id is None:
+            return True
+        if item.kind is OutboxKind.SEND_EVENT:
+            return self.setup.get(item.partner_id, item.id) >= item.id
+        return item.kind not in CHANGES or self.subjects[item.partner_id, item.subject] >= item.id

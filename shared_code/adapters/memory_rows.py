@@ -153,6 +153,14 @@ class View[K: Hashable, R]:
         if not await self.insert(key, record):
             raise self.session.refuse(errors.Conflict("That is already there."))
 
+    def append(self: "View[int, R]", make: Callable[[int], R]) -> int:
+        """Adds a record under the next number, which it may hold itself."""
+        self.session.use(writing=True)
+        number = self.table.next_number()
+        self.session.locks.take((self.table, number), self.session)
+        self._write(number, Row(number, self._checked(make(number))))
+        return number
+
     def put(self, key: K, record: R) -> None:
         """Changes a row that this session has locked and that is there."""
         row = self._row(key)

@@ -13,12 +13,26 @@ from shared_code.adapters.memory_audit import MemoryAuditTrail
 from shared_code.adapters.memory_deliveries import MemoryDeliveries, Watched
 from shared_code.adapters.memory_endpoints import MemoryEndpoints
 from shared_code.adapters.memory_events import MemoryEvents, MemoryEventTypes
+from shared_code.adapters.memory_inbox import MemoryInboundSecrets, MemoryInbox, Received
 from shared_code.adapters.memory_outbox import Debt, MemoryOutbox
 from shared_code.adapters.memory_partners import MemoryPartners
 from shared_code.adapters.memory_replies import Kept, MemoryReplies, Name
+from shared_code.adapters.memory_reviews import MemoryReviews
 from shared_code.adapters.memory_rows import Locks, Session, Table, View
 from shared_code.adapters.memory_users import MemoryUsers
-from shared_code.model import ApiKey, Attempt, AuditEntry, Endpoint, Event, EventType, Partner, User
+from shared_code.model import (
+    ApiKey,
+    Attempt,
+    AuditEntry,
+    Endpoint,
+    Event,
+    EventType,
+    InboundSecret,
+    Partner,
+    Review,
+    ReviewKind,
+    User,
+)
 from shared_code.ports import Action, Clock, Transaction
 
 
@@ -41,6 +55,11 @@ class Tables:
     entries: Table[UUID, AuditEntry] = field(default_factory=Table[UUID, AuditEntry])
     replies: Table[Name, Kept] = field(default_factory=Table[Name, Kept])
     users: Table[str, User] = field(default_factory=Table[str, User])
+    reviews: Table[UUID, Review] = field(default_factory=Table[UUID, Review])
+    subjects: Table[tuple[ReviewKind, str], UUID] = field(default_factory=Table[tuple[ReviewKind, str], UUID])
+    received: Table[int, Received] = field(default_factory=Table[int, Received])
+    messages: Table[tuple[UUID, str], bool] = field(default_factory=Table[tuple[UUID, str], bool])
+    inbound_secrets: Table[int, InboundSecret] = field(default_factory=Table[int, InboundSecret])
 
     def seen_by(self, session: Session, clock: Clock, after_commit: Callable[[Action], None]) -> Transaction:
         partners, events = View(self.partners, session), View(self.events, session)
@@ -58,6 +77,9 @@ class Tables:
             audit=MemoryAuditTrail(View(self.entries, session)),
             replies=MemoryReplies(View(self.replies, session), clock),
             users=MemoryUsers(View(self.users, session)),
+            reviews=MemoryReviews(View(self.reviews, session), View(self.subjects, session), partners),
+            inbox=MemoryInbox(View(self.received, session), View(self.messages, session), partners),
+            inbound_secrets=MemoryInboundSecrets(View(self.inbound_secrets, session), partners),
             after_commit=after_commit,
         )
 

@@ -1,11 +1,12 @@
 """A webhook service in memory, for tests of services: it records what it is told, and can be down or refuse."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from uuid import UUID
 
 from shared_code import errors
-from shared_code.model import Endpoint, Event, EventType
+from shared_code.model import Delivery, Endpoint, Event, EventType
 from shared_code.ports import Outcome, Refused
 
 
@@ -43,6 +44,25 @@ class MemoryWebhookService:
         self._take("close_partner", str(partner_id))
         self.closed.append(partner_id)
         self.opened = {id: opened for id, opened in self.opened.items() if opened.endpoint.partner_id != partner_id}
+
+    async def put_endpoint(self, endpoint: Endpoint) -> None:
+        self._take("put_endpoint", endpoint.endpoint_id)
+        if endpoint.endpoint_id in self.opened:
+            self.opened[endpoint.endpoint_id] = replace(self.opened[endpoint.endpoint_id], endpoint=endpoint)
+
+    async def close_endpoint(self, endpoint: Endpoint) -> None:
+        self._take("close_endpoint", endpoint.endpoint_id)
+        self.opened.pop(endpoint.endpoint_id, None)
+
+    async def rotate_secret(self, endpoint: Endpoint, secret: str, grace: timedelta) -> None:
+        self._take("rotate_secret", endpoint.endpoint_id)
+        self.opened[endpoint.endpoint_id] = replace(self.opened[endpoint.endpoint_id], secret=secret)
+
+    async def send_test(self, endpoint: Endpoint, event_type: str) -> None:
+        self._take("send_test", endpoint.endpoint_id)
+
+    async def resend(self, delivery: Delivery) -> None:
+        self._take("resend", delivery.event_id)
 
     async def put_event_type(self, event_type: EventType) -> None:
         self._take("put_event_type", event_type.name)

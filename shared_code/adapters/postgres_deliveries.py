@@ -21,10 +21,11 @@ class PostgresDeliveries:
     async def open(self, event: Event, max_attempts: int) -> int:
         opened = await self.connection.execute(
             """INSERT INTO webhook_deliveries
-                 (partner_id, endpoint_id, event_id, event_type, max_attempts, check_at, created_at)
-               SELECT partner_id, endpoint_id, %(event_id)s, %(event_type)s, %(max_attempts)s, %(now)s, %(now)s
+                 (partner_id, endpoint_id, event_id, event_type, max_attempts, status, check_at, created_at)
+               SELECT partner_id, endpoint_id, %(event_id)s, %(event_type)s, %(max_attempts)s,
+                      CASE WHEN enabled THEN 'pending' ELSE 'skipped' END, CASE WHEN enabled THEN %(now)s END, %(now)s
                FROM webhook_endpoints
-               WHERE partner_id = %(partner_id)s AND enabled AND deleted_at IS NULL AND state <> 'refused'
+               WHERE partner_id = %(partner_id)s AND deleted_at IS NULL AND state <> 'refused'
                  AND %(event_type)s = ANY (events)""",
             {
                 "partner_id": event.partner_id,
@@ -66,6 +67,31 @@ class PostgresDeliveries:
         )
         return [Attempt(**row) async for row in found]
 
+    async def failed(self, endpoint_id: str, since: datetime, until: datetime, limit: int) -> Sequence[UUID]:
+        found = await self.connection.execute(
+            """SELECT delivery_id FROM webhook_deliveries
+               WHERE endpoint_id = %s AND status IN ('failed', 'skipped') AND created_at >= %s AND created_at < %s
+               ORDER BY created_at, id LIMIT %s""",
+            (endpoint_id, since, until, limit),
+        )
+        return [row["delivery_id"] async for row in found]
+
+    async def again(self, delivery_id: UUID, now: datetime) -> None:
+        await self.connection.execute(
+            """UPDATE webhook_deliveries SET check_at = %(now)s,
+                 next_retry_at = CASE WHEN status IN ('failed', 'skipped') THEN %(now)s ELSE next_retry_at END,
+                 status = CASE WHEN status IN ('failed', 'skipped') THEN 'retrying' ELSE status END
+               WHERE delivery_id = %(id)s""",
+            {"now": now, "id": delivery_id},
+        )
+
+    async def check(self, partner_id: UUID, event_id: str, now: datetime) -> None:
+        await self.connection.execute(
+            """UPDATE webhook_deliveries SET check_at = %s
+               WHERE partner_id = %s AND event_id = %s AND status <> 'delivered'""",
+            (now, partner_id, event_id),
+        )
+
     async def due(self, now: datetime, limit: int, lease: timedelta) -> Sequence[Delivery]:
         found = await self.connection.execute(
             f"""UPDATE webhook_deliveries SET check_at = %(until)s WHERE id IN (
@@ -80,7 +106,7 @@ class PostgresDeliveries:
         await self.connection.execute(
             """UPDATE webhook_deliveries SET status = %(status)s, response_code = %(response_code)s,
                  attempt_count = %(attempt_count)s, next_retry_at = %(next_retry_at)s,
-                 delivered_at = %(delivered_at)s, check_at = %(check_at)s
+                 delivered_at = %(delivered_at)s
                WHERE delivery_id = %(id)s AND status <> 'delivered' AND attempt_count <= %(attempt_count)s""",
             {
                 "id": delivery.id,
@@ -89,8 +115,11 @@ class PostgresDeliveries:
                 "attempt_count": delivery.attempt_count,
                 "next_retry_at": delivery.next_retry_at,
                 "delivered_at": delivery.delivered_at,
-                "check_at": check_at,
             },
+        )
+        await self.connection.execute(
+            "UPDATE webhook_deliveries SET check_at = %s WHERE delivery_id = %s AND attempt_count <= %s",
+            (check_at, delivery.id, delivery.attempt_count),
         )
         async with self.connection.cursor() as cursor:
             await cursor.executemany(

@@ -49,6 +49,15 @@ class PostgresEndpoints:
         where = Where().when("partner_id = %(partner_id)s", partner_id=partner_id).when("deleted_at IS NULL")
         return await listing(self.connection, COLUMNS, "webhook_endpoints", where, page, from_row)
 
+    async def find(self, partner_id: UUID, endpoint_id: str, svix_endpoint_id: str) -> str | None:
+        found = await self.connection.execute(
+            """SELECT endpoint_id FROM webhook_endpoints
+               WHERE partner_id = %s AND (endpoint_id = %s OR svix_endpoint_id = %s)""",
+            (partner_id, endpoint_id, svix_endpoint_id),
+        )
+        row = await found.fetchone()
+        return row["endpoint_id"] if row else None
+
     async def close_all(self, partner_id: UUID, now: datetime) -> int:
         closed = await self.connection.execute(
             """UPDATE webhook_endpoints SET enabled = false, secret_encrypted = NULL, deleted_at = %s, updated_at = %s

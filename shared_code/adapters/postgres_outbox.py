@@ -34,8 +34,13 @@ class PostgresOutbox:
                    AND (%(only)s::bigint[] IS NULL OR id = ANY (%(only)s))
                    AND NOT (kind = 'event.send' AND EXISTS (
                      SELECT FROM outbox setup
-                     WHERE setup.partner_id = o.partner_id AND setup.id < o.id AND setup.kind <> 'event.send'
+                     WHERE setup.partner_id = o.partner_id AND setup.id < o.id
+                       AND setup.kind NOT IN ('event.send', 'delivery.resend')
                        AND setup.done_at IS NULL AND setup.buried_at IS NULL))
+                   AND NOT (kind IN ('endpoint.put', 'endpoint.close') AND EXISTS (
+                     SELECT FROM outbox earlier
+                     WHERE earlier.partner_id = o.partner_id AND earlier.subject = o.subject AND earlier.id < o.id
+                       AND earlier.done_at IS NULL AND earlier.buried_at IS NULL))
                    AND NOT (kind = 'endpoint.open' AND EXISTS (
                      SELECT FROM outbox setup
                      WHERE setup.kind = 'event_type.put' AND setup.id < o.id
@@ -68,6 +73,13 @@ class PostgresOutbox:
         await self.connection.execute(
             "UPDATE outbox SET buried_at = %s, last_error = %s WHERE id = %s AND done_at IS NULL",
             (now, reason, item_id),
+        )
+
+    async def revive(self, item_id: int, now: datetime) -> None:
+        await self.connection.execute(
+            """UPDATE outbox SET buried_at = NULL, attempts = 0, not_before = %s
+               WHERE id = %s AND done_at IS NULL AND buried_at IS NOT NULL""",
+            (now, item_id),
         )
 
     async def backlog(self) -> Mapping[str, int]:

@@ -25,9 +25,11 @@ from shared_code.adapters.postgres_audit import PostgresAuditTrail
 from shared_code.adapters.postgres_deliveries import PostgresDeliveries
 from shared_code.adapters.postgres_endpoints import PostgresEndpoints
 from shared_code.adapters.postgres_events import PostgresEvents, PostgresEventTypes
+from shared_code.adapters.postgres_inbox import PostgresInboundSecrets, PostgresInbox
 from shared_code.adapters.postgres_outbox import PostgresOutbox
 from shared_code.adapters.postgres_partners import PostgresPartners
 from shared_code.adapters.postgres_replies import PostgresReplies
+from shared_code.adapters.postgres_reviews import PostgresReviews
 from shared_code.adapters.postgres_rows import Connection
 from shared_code.adapters.postgres_users import PostgresUsers
 from shared_code.ports import Action, Transaction
@@ -52,6 +54,9 @@ def tables(connection: Connection, after_commit: Callable[[Action], None]) -> Tr
         audit=PostgresAuditTrail(connection),
         replies=PostgresReplies(connection),
         users=PostgresUsers(connection),
+        reviews=PostgresReviews(connection),
+        inbox=PostgresInbox(connection),
+        inbound_secrets=PostgresInboundSecrets(connection),
         after_commit=after_commit,
     )
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import redis.asyncio
 
-from shared_code.adapters.redis_client import Outage, RedisDown, translated
+from shared_code.adapters.redis_client import Outage, RedisDown, asked, translated
 
 GENERATION_SECONDS = 86_400
 
@@ -28,8 +28,11 @@ class RedisAnswers:
             self.outage.begin(error)
 
     async def drop(self, tenant: str, resource: str) -> None:
-        try:
+        async def begin_anew() -> None:
             with translated():
                 await self.client.set(f"generation:{tenant}:{resource}", secrets.token_hex(8), ex=GENERATION_SECONDS)
+
+        try:
+            await asked(begin_anew)
         except RedisDown as error:
             self.outage.begin(error)

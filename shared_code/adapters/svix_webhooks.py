@@ -9,12 +9,15 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import cached_property
+from json import JSONDecodeError
 from uuid import UUID
 
 import httpx
 from svix.api import (
     EndpointCreateOptions,
+    EndpointRotateSecretOptions,
     MessageAttemptListAttemptedDestinationsOptions,
     MessageAttemptListByMsgOptions,
     MessageCreateOptions,
@@ -26,17 +29,22 @@ from svix.models import (
     ApplicationIn,
     EndpointIn,
     EndpointOut,
+    EndpointPatch,
+    EndpointSecretRotateIn,
+    EventExampleIn,
     EventTypeUpsertIn,
     MessageAttemptOut,
     MessageIn,
+    ReplayIn,
 )
 
 from shared_code import errors
-from shared_code.model import Attempt, Endpoint, Event, EventType
+from shared_code.model import Attempt, Delivery, Endpoint, Event, EventType
 from shared_code.ports import Outcome, Refused
 
 TIMEOUT_SECONDS = 6.0
 PAGE = 250
+A_MOMENT = timedelta(milliseconds=1)
 BODY_CHARACTERS = 2048
 
 logger = logging.getLogger("pinksync.svix")
@@ -111,6 +119,52 @@ class SvixWebhooks:
         check_filter(opened, endpoint)
         return opened.id
 
+    async def put_endpoint(self, endpoint: Endpoint) -> None:
+        """Setting `disabled` either way and the filter again each time: the same call twice is the same state."""
+        wanted = EndpointPatch(
+            url=endpoint.url,
+            description=endpoint.description,
+            disabled=not endpoint.enabled,
+            event_types=list(endpoint.events),
+        )
+        with translated():
+            changed = await self.client.endpoint.patch(
+                str(endpoint.partner_id), endpoint_uid(endpoint.endpoint_id), wanted
+            )
+        check_filter(changed, endpoint)
+
+    async def close_endpoint(self, endpoint: Endpoint) -> None:
+        try:
+            with translated():
+                await self.client.endpoint.delete(str(endpoint.partner_id), endpoint_uid(endpoint.endpoint_id))
+        except Missing:
+            return
+
+    async def rotate_secret(self, endpoint: Endpoint, secret: str, grace: timedelta) -> None:
+        """Some servers answer 204 where the SDK wants JSON: the secret is rotated all the same (facts/svix.md 0.1)."""
+        app, uid = str(endpoint.partner_id), endpoint_uid(endpoint.endpoint_id)
+        wanted = EndpointSecretRotateIn(key=secret, grace_period_seconds=int(grace.total_seconds()))
+        options = EndpointRotateSecretOptions(idempotency_key=idempotency_key("rotate", uid, secret))
+        try:
+            with translated():
+                await self.client.endpoint.rotate_secret(app, uid, wanted, options)
+        except errors.WebhookServiceUnavailable as error:
+            if not isinstance(error.__cause__, JSONDecodeError):
+                raise
+            with translated():
+                known = await self.client.endpoint.get_secret(app, uid)
+            if known.key != secret:
+                raise
+
+    async def send_test(self, endpoint: Endpoint, event_type: str) -> None:
+        app, uid = str(endpoint.partner_id), endpoint_uid(endpoint.endpoint_id)
+        try:
+            with translated():
+                await self.client.endpoint.send_example(app, uid, EventExampleIn(event_type=event_type))
+        except Refused:  # no example for this type there: a ping proves the way as well
+            with translated():
+                await self.client.endpoint.send_example(app, uid, EventExampleIn(event_type="svix.ping"))
+
     async def close_partner(self, partner_id: UUID) -> None:
         try:
             with translated():
@@ -143,6 +197,28 @@ class SvixWebhooks:
                     await self.client.message.create(app, message, options)
         except Taken:  # accepted before: the answer was lost, the message was not
             return
+
+    async def resend(self, delivery: Delivery) -> None:
+        """What was never tried there (the endpoint was disabled then) cannot be resent, only replayed."""
+        app, uid = str(delivery.partner_id), endpoint_uid(delivery.endpoint_id)
+        try:
+            with translated():
+                await self.client.message_attempt.resend(app, delivery.event_id, uid)
+        except Missing:
+            await self._replay(app, uid, delivery.event_id)
+
+    async def _replay(self, app: str, uid: str, event_id: str) -> None:
+        """The messages of this very moment that the endpoint has missed; an older self-hosted Svix cannot do it."""
+        with translated():
+            message = await self.client.message.get(app, event_id)
+        moment = ReplayIn(since=message.timestamp - A_MOMENT, until=message.timestamp + A_MOMENT)
+        try:
+            with translated():
+                await self.client.endpoint.replay_missing(app, uid, moment)
+        except errors.WebhookServiceUnavailable as error:
+            if isinstance(error.__cause__, JSONDecodeError):
+                raise Refused("this Svix server cannot replay what an endpoint has missed") from error
+            raise
 
     async def outcomes(self, partner_id: UUID, event_id: str) -> Sequence[Outcome]:
         app = str(partner_id)

@@ -27,8 +27,12 @@ from shared_code.model.webhooks import (
     EndpointState,
     Event,
     EventType,
+    InboundSecret,
+    InboxItem,
     OutboxItem,
     OutboxKind,
+    Review,
+    ReviewKind,
 )
 
 __all__ = [
@@ -50,6 +54,8 @@ __all__ = [
     "EventType",
     "Grant",
     "Health",
+    "InboundSecret",
+    "InboxItem",
     "Json",
     "LimitState",
     "Listing",
@@ -61,6 +67,8 @@ __all__ = [
     "PartnerMove",
     "PartnerStatus",
     "PartnerType",
+    "Review",
+    "ReviewKind",
     "Severity",
     "StoredReply",
     "User",

@@ -125,7 +125,10 @@ class OutboxKind(StrEnum):
     """The calls to the webhook service that a committed change still owes."""
 
     OPEN_ENDPOINT = "endpoint.open"
+    PUT_ENDPOINT = "endpoint.put"
+    CLOSE_ENDPOINT = "endpoint.close"
     SEND_EVENT = "event.send"
+    RESEND_DELIVERY = "delivery.resend"
     CLOSE_PARTNER = "partner.close"
     PUT_EVENT_TYPE = "event_type.put"
 
@@ -138,3 +141,46 @@ class OutboxItem:
     subject: str
     attempts: int
     created_at: datetime
+
+
+class ReviewKind(StrEnum):
+    DELIVERY_EXHAUSTED = "delivery_exhausted"
+    INBOUND_UNROUTABLE = "inbound_unroutable"
+    OUTBOX_REFUSED = "outbox_refused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Review:
+    """Something a person must look at."""
+
+    review_id: UUID
+    kind: ReviewKind
+    subject: str
+    """A delivery id, an inbox number or an outbox number, by kind."""
+    partner_id: UUID | None
+    reason: str
+    note: str | None = None
+    resolved_by: str | None = None
+    resolved_at: datetime | None = None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InboundSecret:
+    partner_id: UUID
+    secret_encrypted: str = field(repr=False)
+    expires_at: datetime | None = None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InboxItem:
+    """An event that a partner sent us, as it came."""
+
+    id: int
+    partner_id: UUID
+    message_id: str
+    body: bytes = field(repr=False)
+    request_id: str | None
+    attempts: int
+    received_at: datetime

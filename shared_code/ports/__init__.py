@@ -6,7 +6,7 @@ service: WebhookServiceUnavailable); no library's exception comes through. What 
 
 from shared_code.ports.access import ONLY_ACCESS, AccessCache, AddressLimit, Ask, Cipher, KeyHasher, Look
 from shared_code.ports.backends import Answers, Backend, Circuit, Forward, KeyUse, PartnerApi, Returned, Strikes
-from shared_code.ports.small import Clock, Probe, SchemaCheck, UrlRule
+from shared_code.ports.small import Clock, Probe, SchemaCheck, SignatureCheck, UrlRule
 from shared_code.ports.store import (
     Action,
     ApiKeys,
@@ -17,14 +17,17 @@ from shared_code.ports.store import (
     Endpoints,
     Events,
     EventTypes,
+    InboundSecrets,
+    Inbox,
     Outbox,
     Partners,
     Replies,
+    Reviews,
     Store,
     Transaction,
     Users,
 )
-from shared_code.ports.webhooks import Outcome, Refused, WebhookService
+from shared_code.ports.webhooks import Outcome, Refused, WebhookEndpoints, WebhookMessages, WebhookService
 
 __all__ = [
     "ONLY_ACCESS",
@@ -46,6 +49,8 @@ __all__ = [
     "EventTypes",
     "Events",
     "Forward",
+    "InboundSecrets",
+    "Inbox",
     "KeyHasher",
     "KeyUse",
     "Look",
@@ -57,11 +62,15 @@ __all__ = [
     "Refused",
     "Replies",
     "Returned",
+    "Reviews",
     "SchemaCheck",
+    "SignatureCheck",
     "Store",
     "Strikes",
     "Transaction",
     "UrlRule",
     "Users",
+    "WebhookEndpoints",
+    "WebhookMessages",
     "WebhookService",
 ]

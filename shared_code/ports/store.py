@@ -16,13 +16,18 @@ from shared_code.model import (
     Endpoint,
     Event,
     EventType,
+    InboundSecret,
+    InboxItem,
     Listing,
+    Origin,
     OutboxItem,
     OutboxKind,
     Page,
     Partner,
     PartnerStatus,
     PartnerType,
+    Review,
+    ReviewKind,
     Severity,
     StoredReply,
     User,
@@ -86,6 +91,9 @@ class Endpoints(Protocol):
         ...
 
     async def close_all(self, partner_id: UUID, now: datetime) -> int: ...
+    async def find(self, partner_id: UUID, endpoint_id: str, svix_endpoint_id: str) -> str | None:
+        """The id of the partner's endpoint that goes by either of these."""
+        ...
 
 
 class EventTypes(Protocol):
@@ -104,18 +112,72 @@ class Events(Protocol):
 
 class Deliveries(Protocol):
     async def open(self, event: Event, max_attempts: int) -> int:
-        """One pending delivery for each enabled endpoint of the partner that wants the event's type."""
+        """One delivery per endpoint of the partner that wants the event's type; skipped if that is disabled."""
         ...
 
     async def get(self, delivery_id: UUID) -> Delivery | None: ...
     async def list(self, wanted: DeliveryFilter, page: Page) -> Listing[Delivery]: ...
     async def attempts(self, delivery_id: UUID) -> Sequence[Attempt]: ...
+    async def failed(self, endpoint_id: str, since: datetime, until: datetime, limit: int) -> Sequence[UUID]:
+        """Of this endpoint: the failed and the skipped ones, oldest first."""
+        ...
+
+    async def again(self, delivery_id: UUID, now: datetime) -> None:
+        """It is being sent once more: a failed or skipped one is retrying, and its outcome is asked for."""
+        ...
+
+    async def check(self, partner_id: UUID, event_id: str, now: datetime) -> None:
+        """Ask for the outcome of this event's deliveries at once, those not delivered yet."""
+        ...
+
     async def due(self, now: datetime, limit: int, lease: timedelta) -> Sequence[Delivery]:
         """Unfinished deliveries whose outcome should be asked for now; nobody else gets them for the lease."""
         ...
 
     async def learn(self, delivery: Delivery, attempts: Sequence[Attempt], check_at: datetime | None) -> None:
         """Store what was learned, and when to ask again (None: never)."""
+        ...
+
+
+class Reviews(Protocol):
+    async def add(self, review: Review) -> bool:
+        """False, and nothing changes, if this subject has a review of this kind already."""
+        ...
+
+    async def get(self, review_id: UUID, *, lock: bool = False) -> Review | None: ...
+    async def save(self, review: Review) -> None: ...
+    async def settle(self, kind: ReviewKind, subject: str, note: str, now: datetime) -> None:
+        """Resolves an open one, if there is one, in the gateway's own name."""
+        ...
+
+    async def list(
+        self, page: Page, *, kind: ReviewKind | None = None, open: bool | None = None
+    ) -> Listing[Review]: ...
+
+
+class Inbox(Protocol):
+    async def add(self, partner_id: UUID, message_id: str, body: bytes, origin: Origin, now: datetime) -> int | None:
+        """Its number; None, and nothing is stored, if this message of this partner is here already."""
+        ...
+
+    async def claim(self, now: datetime, lease: timedelta, limit: int) -> Sequence[InboxItem]: ...
+    async def get(self, item_id: int) -> InboxItem | None: ...
+    async def done(self, item_id: int, now: datetime) -> None: ...
+    async def postpone(self, item_id: int, until: datetime, reason: str) -> None: ...
+    async def bury(self, item_id: int, now: datetime, reason: str) -> None: ...
+    async def revive(self, item_id: int, now: datetime) -> None:
+        """A buried one is worked once more."""
+        ...
+
+
+class InboundSecrets(Protocol):
+    async def add(self, secret: InboundSecret) -> None: ...
+    async def live(self, partner_id: UUID, now: datetime) -> Sequence[InboundSecret]:
+        """Newest first."""
+        ...
+
+    async def expire(self, partner_id: UUID, at: datetime) -> None:
+        """The secrets that live now end then, if they do not end before."""
         ...
 
 
@@ -127,7 +189,7 @@ class Outbox(Protocol):
         """Items that are due and free, now held until the lease ends.
 
         An event waits while an earlier item of another kind for its partner is still owed, and an
-        endpoint while an earlier event type is.
+        endpoint while an earlier event type is, a change of an endpoint while an earlier one is.
         """
         ...
 
@@ -135,6 +197,10 @@ class Outbox(Protocol):
     async def postpone(self, item_id: int, until: datetime, reason: str) -> None: ...
     async def bury(self, item_id: int, now: datetime, reason: str) -> None:
         """Set aside for good: a person must look."""
+        ...
+
+    async def revive(self, item_id: int, now: datetime) -> None:
+        """A buried one is owed again."""
         ...
 
     async def backlog(self) -> Mapping[str, int]:
@@ -182,6 +248,9 @@ class Transaction:
     audit: AuditTrail
     replies: Replies
     users: Users
+    reviews: Reviews
+    inbox: Inbox
+    inbound_secrets: InboundSecrets
     after_commit: Callable[[Action], None]
     """Runs the action once, right after the outermost transaction has committed; never if it rolls back."""
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
-from shared_code.model import Attempt, Endpoint, Event, EventType
+from shared_code.model import Attempt, Delivery, Endpoint, Event, EventType
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,25 +18,46 @@ class Outcome:
     next_retry_at: datetime | None
 
 
-class WebhookService(Protocol):
-    """Signs, delivers and retries. Every call is safe to repeat. Raises:
-
-    WebhookServiceUnavailable: try again later. Refused: this call will never work; a person must look.
-    """
+class WebhookEndpoints(Protocol):
+    """Where the webhook service delivers. Every call but `rotate_secret` is safe to repeat."""
 
     async def open_endpoint(self, endpoint: Endpoint, secret: str) -> str:
         """Makes the partner known if need be, and the endpoint; answers the service's own id for it."""
         ...
 
+    async def put_endpoint(self, endpoint: Endpoint) -> None:
+        """The service's copy becomes what ours says: URL, event types, description, enabled."""
+        ...
+
+    async def close_endpoint(self, endpoint: Endpoint) -> None: ...
     async def close_partner(self, partner_id: UUID) -> None: ...
+    async def rotate_secret(self, endpoint: Endpoint, secret: str, grace: timedelta) -> None:
+        """Both sign until the grace ends."""
+        ...
+
+    async def send_test(self, endpoint: Endpoint, event_type: str) -> None: ...
+
+
+class WebhookMessages(Protocol):
     async def put_event_type(self, event_type: EventType) -> None: ...
     async def send(self, event: Event) -> None:
         """Accepted for delivery, once, however often it is called."""
         ...
 
+    async def resend(self, delivery: Delivery) -> None:
+        """One more attempt, at once."""
+        ...
+
     async def outcomes(self, partner_id: UUID, event_id: str) -> Sequence[Outcome]: ...
     async def ping(self) -> None: ...
     async def close(self) -> None: ...
+
+
+class WebhookService(WebhookEndpoints, WebhookMessages, Protocol):
+    """Signs, delivers and retries. Raises:
+
+    WebhookServiceUnavailable: try again later. Refused: this call will never work; a person must look.
+    """
 
 
 class Refused(Exception):

@@ -12,6 +12,11 @@ from shared_code.ports import Returned
 
 KEPT_HEADERS = frozenset({"content-type", "etag", "last-modified", "link", "x-total-count"})
 NEVER_KEPT = frozenset({"no-store", "private", "no-cache"})
+NEVER_STALE = frozenset({"must-revalidate", "proxy-revalidate"})
+MOST_KEPT_BYTES = 1024 * 1024
+"""What is larger would make the one round trip to the cache slow for everyone."""
+LONGEST_FRESH_SECONDS = 43_200
+"""Far less than a day: for so long it is remembered that a write dropped what was kept."""
 STALE_SECONDS = 3600
 """How long after its freshness an answer may still stand in for a backend that is down."""
 
@@ -25,6 +30,7 @@ class Kept:
     body: bytes
     made_at: int
     fresh_until: int
+    stale_until: int
 
     def fresh(self, now: float) -> bool:
         return now < self.fresh_until
@@ -35,6 +41,7 @@ class Kept:
             "headers": dict(self.headers),
             "made_at": self.made_at,
             "fresh_until": self.fresh_until,
+            "stale_until": self.stale_until,
         }
         return orjson.dumps(head) + b"\n" + self.body
 
@@ -46,8 +53,10 @@ class Kept:
 
 def understood(returned: Returned) -> Returned:
     """The answer, if it is one for the partner; otherwise the error that it means."""
-    if returned.status < 400:
+    if returned.status < 300 and readable(returned):
         return returned
+    if returned.status < 400:
+        raise errors.BackendFailed()
     told = parsed(returned.body)
     message, code = str(told.get("message") or ""), str(told.get("code") or "")
     members = {"backend": {"code": code, "message": message, "payload": told.get("payload")}}
@@ -66,6 +75,17 @@ def understood(returned: Returned) -> Returned:
     raise errors.BackendFailed()
 
 
+def readable(returned: Returned) -> bool:
+    """Is what calls itself JSON really JSON, to its end?"""
+    if not returned.body or "json" not in returned.headers.get("content-type", ""):
+        return True
+    try:
+        orjson.loads(returned.body)
+    except orjson.JSONDecodeError:
+        return False
+    return True
+
+
 def parsed(body: bytes) -> Mapping[str, Any]:
     try:
         told: Any = orjson.loads(body)
@@ -77,28 +97,29 @@ def parsed(body: bytes) -> Mapping[str, Any]:
 def keepable(returned: Returned, now: float, default_seconds: int) -> Kept | None:
     """Only a plain 200 without cookies that nothing forbids to keep; as long as the backend says, or the default."""
     directives = cache_directives(returned.headers.get("cache-control", ""))
-    if (
-        returned.status != 200
-        or "set-cookie" in returned.headers
-        or directives.keys() & {"no-store", "private", "no-cache"}
-    ):
+    forbidden = "set-cookie" in returned.headers or directives.keys() & NEVER_KEPT
+    if returned.status != 200 or forbidden or not 0 < len(returned.body) <= MOST_KEPT_BYTES:
         return None
-    seconds = lifetime(directives, default_seconds)
+    seconds = min(lifetime(directives, default_seconds), LONGEST_FRESH_SECONDS)
     if seconds <= 0:
         return None
+    fresh_until = int(now) + seconds
     return Kept(
         status=returned.status,
         headers=shown_headers(returned),
         body=returned.body,
         made_at=int(now),
-        fresh_until=int(now) + seconds,
+        fresh_until=fresh_until,
+        stale_until=fresh_until + (0 if directives.keys() & NEVER_STALE else STALE_SECONDS),
     )
 
 
 def lifetime(directives: Mapping[str, str], default_seconds: int) -> int:
+    """What makes no sense counts as already over (RFC 9111 4.2.1)."""
     for name in ("s-maxage", "max-age"):
-        if directives.get(name, "").isdigit():
-            return int(directives[name])
+        if name in directives:
+            seconds = directives[name]
+            return int(seconds[:9]) if seconds.isascii() and seconds.isdigit() else 0
     return default_seconds
 
 
@@ -108,13 +129,13 @@ def cache_directives(header: str) -> Mapping[str, str]:
 
 
 def shown_headers(returned: Returned) -> dict[str, str]:
-    """What a partner is shown of the backend's headers."""
-    return {name: value for name, value in returned.headers.items() if name in KEPT_HEADERS}
+    """What a partner is shown of the backend's headers; a value that is not plain ASCII cannot be sent on."""
+    return {name: value for name, value in returned.headers.items() if name in KEPT_HEADERS and value.isascii()}
 
 
 def tagged(returned: Returned) -> Returned:
     """A read with an ETag; one is made where the backend gave none."""
-    if returned.status != 200 or "etag" in returned.headers:
+    if returned.status != 200 or "etag" in shown_headers(returned):
         return returned
     etag = '"' + hashlib.sha256(returned.body).hexdigest()[:32] + '"'
     return replace(returned, headers={**returned.headers, "etag": etag})

@@ -7,16 +7,31 @@ only moves a delivery forward.
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from shared_code import errors
-from shared_code.model import Attempt, Caller, Delivery, Json, Listing, Page
-from shared_code.ports import Clock, DeliveryFilter, Outcome, Refused, Store, WebhookService
+from shared_code.model import (
+    Attempt,
+    Caller,
+    Delivery,
+    DeliveryStatus,
+    Endpoint,
+    Json,
+    Listing,
+    OutboxKind,
+    Page,
+    Review,
+    ReviewKind,
+)
+from shared_code.ports import Clock, DeliveryFilter, Outcome, Refused, Store, Transaction, WebhookService
+from shared_code.services.audit import Fact, note
+from shared_code.services.relay import Relay
 
 BATCH = 100
 AT_ONCE = 10
+MOST_RECOVERED = 10_000
 LEASE = timedelta(seconds=30)
 SOONEST = timedelta(milliseconds=300)
 LATEST = timedelta(minutes=5)
@@ -35,6 +50,7 @@ class DeliveryReport:
 class DeliveryService:
     store: Store
     service: WebhookService
+    relay: Relay
     now: Clock
 
     async def list(self, wanted: DeliveryFilter, page: Page) -> Listing[Delivery]:
@@ -50,6 +66,45 @@ class DeliveryService:
             event = await reading.events.get(delivery.partner_id, delivery.event_id)
             attempts = await reading.deliveries.attempts(delivery_id)
         return DeliveryReport(delivery=delivery, payload=event.payload if event else {}, attempts=attempts)
+
+    async def retry(self, caller: Caller, delivery_id: UUID, *, force: bool) -> Delivery:
+        """Owed to the webhook service from now on: one more attempt. A delivered one only with force."""
+        now = self.now()
+        async with self.store.transaction() as transaction:
+            delivery = await transaction.deliveries.get(delivery_id)
+            if delivery is None:
+                raise errors.NotFound()
+            caller.reach(delivery.partner_id)
+            if delivery.status is DeliveryStatus.DELIVERED and not force:
+                raise errors.Conflict('It is delivered; to send it again say `{"force": true}`.')
+            endpoint = await transaction.endpoints.get(delivery.endpoint_id)
+            if endpoint is None or endpoint.deleted_at or not endpoint.enabled:
+                raise errors.Conflict("Its endpoint is disabled or gone; enable it first.")
+            await self._owe(transaction, delivery.partner_id, [delivery_id], now)
+            await note(transaction, caller, retried_fact(delivery), now)
+        return delivery
+
+    async def recover(self, caller: Caller, endpoint: Endpoint, since: datetime, until: datetime, *, dry: bool) -> int:
+        """How many failed and skipped deliveries of the period are owed again; with `dry`, would be."""
+        now = self.now()
+        async with self.store.transaction() as transaction:
+            found = await transaction.deliveries.failed(endpoint.endpoint_id, since, until, MOST_RECOVERED)
+            if dry or not found:
+                return len(found)
+            await self._owe(transaction, endpoint.partner_id, found, now)
+            await note(transaction, caller, recovered_fact(endpoint, len(found), since, until), now)
+        return len(found)
+
+    async def ask_soon(self, partner_id: UUID, event_id: str) -> None:
+        """A hint that something became of this event."""
+        async with self.store.transaction() as transaction:
+            await transaction.deliveries.check(partner_id, event_id, self.now())
+
+    async def _owe(self, transaction: Transaction, partner_id: UUID, ids: Sequence[UUID], now: datetime) -> None:
+        for delivery_id in ids:
+            await transaction.deliveries.again(delivery_id, now)
+            await transaction.outbox.add(OutboxKind.RESEND_DELIVERY, partner_id, str(delivery_id), now)
+        transaction.after_commit(self.relay.nudge)
 
     async def reconcile(self) -> int:
         """Learns the outcome of every delivery that is due. Answers how many were asked for."""
@@ -79,11 +134,40 @@ class DeliveryService:
     async def _learn(self, batch: Sequence[tuple[Delivery, Sequence[Outcome]]]) -> None:
         now = self.now()
         async with self.store.transaction() as transaction:
-            for delivery, outcomes in batch:
-                outcome = next((found for found in outcomes if found.endpoint_id == delivery.endpoint_id), None)
+            for before, outcomes in batch:
+                outcome = next((found for found in outcomes if found.endpoint_id == before.endpoint_id), None)
                 attempts = outcome.attempts if outcome else ()
-                learned = delivery.learned(attempts, outcome.next_retry_at if outcome else None)
-                await transaction.deliveries.learn(learned, attempts, next_check(learned, now))
+                after = before.learned(attempts, outcome.next_retry_at if outcome else None)
+                if not attempts and await self._missed(transaction, before):
+                    after = replace(before, status=DeliveryStatus.SKIPPED, next_retry_at=None)
+                await transaction.deliveries.learn(after, attempts, next_check(after, now))
+                await self._review(transaction, before, after, now)
+
+    async def _missed(self, transaction: Transaction, delivery: Delivery) -> bool:
+        """Nothing was tried, and nothing will be: its endpoint was switched off in the meantime."""
+        if delivery.status is not DeliveryStatus.PENDING:
+            return False
+        endpoint = await transaction.endpoints.get(delivery.endpoint_id)
+        return endpoint is not None and (not endpoint.enabled or endpoint.deleted_at is not None)
+
+    async def _review(self, transaction: Transaction, before: Delivery, after: Delivery, now: datetime) -> None:
+        """A delivery that has failed for good is for a person to look at, until it gets there after all."""
+        if before.status is after.status:
+            return
+        kind, subject = ReviewKind.DELIVERY_EXHAUSTED, str(after.id)
+        if after.status is DeliveryStatus.FAILED:
+            reason = f"{after.attempt_count} attempts failed; the last answer was {after.response_code or 'none'}."
+            exhausted = Review(
+                review_id=uuid4(),
+                kind=kind,
+                subject=subject,
+                partner_id=after.partner_id,
+                reason=reason,
+                created_at=now,
+            )
+            await transaction.reviews.add(exhausted)
+        elif after.status is DeliveryStatus.DELIVERED:
+            await transaction.reviews.settle(kind, subject, "Delivered after all.", now)
 
 
 def next_check(delivery: Delivery, now: datetime) -> datetime | None:
@@ -93,3 +177,22 @@ def next_check(delivery: Delivery, now: datetime) -> datetime | None:
     if delivery.next_retry_at and delivery.next_retry_at > now:
         return min(delivery.next_retry_at + SOONEST, now + LATEST)
     return now + min(max((now - delivery.created_at) / 4, SOONEST), LATEST)
+
+
+def retried_fact(delivery: Delivery) -> Fact:
+    return Fact(
+        event_type="webhook_delivery.retried",
+        message="A delivery is sent once more.",
+        target=str(delivery.id),
+        partner_id=delivery.partner_id,
+    )
+
+
+def recovered_fact(endpoint: Endpoint, count: int, since: datetime, until: datetime) -> Fact:
+    return Fact(
+        event_type="webhook_endpoint.recovered",
+        message=f"{count} failed or skipped deliveries are sent once more.",
+        target=endpoint.endpoint_id,
+        partner_id=endpoint.partner_id,
+        changes={"since": since.isoformat(), "until": until.isoformat(), "count": count},
+    )

@@ -6,13 +6,13 @@ The secret is made here, not there, so that the answer can hold it even while th
 import base64
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from shared_code import errors
-from shared_code.model import Caller, Endpoint, OutboxKind
-from shared_code.ports import Cipher, Clock, Store, Transaction, UrlRule
+from shared_code.model import Caller, Endpoint, EndpointState, OutboxKind
+from shared_code.ports import Cipher, Clock, Store, Transaction, UrlRule, WebhookService
 from shared_code.services.audit import Fact, note
 from shared_code.services.key_format import random_text
 from shared_code.services.relay import Relay
@@ -46,7 +46,7 @@ class EndpointBook:
     ) -> OpenedEndpoint:
         self.url_rule(wanted.url)
         await check_event_types(transaction, wanted.events)
-        secret = "whsec_" + base64.b64encode(secrets.token_bytes(24)).decode()
+        secret = new_secret()
         endpoint = Endpoint(
             endpoint_id=f"ep_{random_text(22)}",
             partner_id=partner_id,
@@ -68,6 +68,7 @@ class EndpointBook:
 class EndpointService:
     store: Store
     book: EndpointBook
+    service: WebhookService
     now: Clock
 
     async def register(self, caller: Caller, wanted: NewEndpoint, partner_id: UUID | None) -> OpenedEndpoint:
@@ -80,11 +81,72 @@ class EndpointService:
 
     async def get(self, caller: Caller, endpoint_id: str) -> Endpoint:
         async with self.store.reading() as reading:
-            endpoint = await reading.endpoints.get(endpoint_id)
-        if endpoint is None or endpoint.deleted_at:
-            raise errors.NotFound()
-        caller.reach(endpoint.partner_id)
+            return own(caller, await reading.endpoints.get(endpoint_id))
+
+    async def change(self, caller: Caller, endpoint_id: str, changes: "EndpointChanges") -> Endpoint:
+        """Stored here at once; the webhook service follows, now or when it can."""
+        now = self.now()
+        if changes.url is not None:
+            self.book.url_rule(changes.url)
+        async with self.store.transaction() as transaction:
+            before = own(caller, await transaction.endpoints.get(endpoint_id, lock=True))
+            if changes.events is not None:
+                await check_event_types(transaction, changes.events)
+            after = changed(before, changes, now)
+            await transaction.endpoints.save(after)
+            await self._owe(transaction, OutboxKind.PUT_ENDPOINT, after, now)
+            await note(transaction, caller, changed_fact(after, changes), now)
+        return after
+
+    async def remove(self, caller: Caller, endpoint_id: str) -> None:
+        now = self.now()
+        async with self.store.transaction() as transaction:
+            before = own(caller, await transaction.endpoints.get(endpoint_id, lock=True))
+            gone = replace(before, enabled=False, secret_encrypted=None, deleted_at=now, updated_at=now)
+            await transaction.endpoints.save(gone)
+            await self._owe(transaction, OutboxKind.CLOSE_ENDPOINT, gone, now)
+            await note(transaction, caller, removed_fact(gone), now)
+
+    async def rotate_secret(self, caller: Caller, endpoint_id: str, grace: timedelta) -> str:
+        """The new secret, shown this once; both sign until the grace ends. Needs the webhook service now."""
+        endpoint = await self._registered(caller, endpoint_id)
+        secret = new_secret()
+        await self.service.rotate_secret(endpoint, secret, grace)
+        async with self.store.transaction() as transaction:
+            await note(transaction, caller, rotated_fact(endpoint, grace), self.now())
+        return secret
+
+    async def send_test(self, caller: Caller, endpoint_id: str, event_type: str | None) -> str:
+        """An example of this type, or of the endpoint's first. Needs the webhook service now."""
+        endpoint = await self._registered(caller, endpoint_id)
+        chosen = event_type or endpoint.events[0]
+        if event_type:
+            async with self.store.reading() as reading:
+                if await reading.event_types.get(event_type) is None:
+                    violation = errors.Violation(pointer="/event_type", detail=f"Unknown event type `{event_type}`.")
+                    raise errors.UnknownEventType(violations=[violation])
+        await self.service.send_test(endpoint, chosen)
+        return chosen
+
+    async def _registered(self, caller: Caller, endpoint_id: str) -> Endpoint:
+        endpoint = await self.get(caller, endpoint_id)
+        if endpoint.state is not EndpointState.REGISTERED:
+            raise errors.Conflict(f"The endpoint is {endpoint.state.value}: the webhook service does not know it yet.")
         return endpoint
+
+    async def _owe(self, transaction: Transaction, kind: OutboxKind, endpoint: Endpoint, now: datetime) -> None:
+        item = await transaction.outbox.add(kind, endpoint.partner_id, endpoint.endpoint_id, now)
+        transaction.after_commit(lambda: self.book.relay.work_now([item]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointChanges:
+    """What is None stays as it is."""
+
+    url: str | None = None
+    events: Sequence[str] | None = None
+    description: str | None = None
+    enabled: bool | None = None
 
 
 async def check_event_types(transaction: Transaction, names: Sequence[str]) -> None:
@@ -105,4 +167,57 @@ def opened_fact(endpoint: Endpoint) -> Fact:
         target=endpoint.endpoint_id,
         partner_id=endpoint.partner_id,
         changes={"url": endpoint.url, "events": list(endpoint.events)},
+    )
+
+
+def own(caller: Caller, endpoint: Endpoint | None) -> Endpoint:
+    if endpoint is None or endpoint.deleted_at:
+        raise errors.NotFound()
+    caller.reach(endpoint.partner_id)
+    return endpoint
+
+
+def new_secret() -> str:
+    return "whsec_" + base64.b64encode(secrets.token_bytes(24)).decode()
+
+
+def changed(before: Endpoint, changes: EndpointChanges, now: datetime) -> Endpoint:
+    return replace(
+        before,
+        url=before.url if changes.url is None else changes.url,
+        events=before.events if changes.events is None else tuple(dict.fromkeys(changes.events)),
+        description=before.description if changes.description is None else changes.description,
+        enabled=before.enabled if changes.enabled is None else changes.enabled,
+        updated_at=now,
+    )
+
+
+def changed_fact(endpoint: Endpoint, changes: EndpointChanges) -> Fact:
+    given = {name: value for name, value in asdict(changes).items() if value is not None}
+    return Fact(
+        event_type="webhook_endpoint.updated",
+        message=f"Webhook endpoint {endpoint.endpoint_id} was changed.",
+        target=endpoint.endpoint_id,
+        partner_id=endpoint.partner_id,
+        changes=given,
+    )
+
+
+def removed_fact(endpoint: Endpoint) -> Fact:
+    return Fact(
+        event_type="webhook_endpoint.removed",
+        message=f"Webhook endpoint {endpoint.endpoint_id} was removed.",
+        target=endpoint.endpoint_id,
+        partner_id=endpoint.partner_id,
+        changes={"url": endpoint.url},
+    )
+
+
+def rotated_fact(endpoint: Endpoint, grace: timedelta) -> Fact:
+    return Fact(
+        event_type="webhook_endpoint.secret_rotated",
+        message=f"The signing secret of {endpoint.endpoint_id} was replaced.",
+        target=endpoint.endpoint_id,
+        partner_id=endpoint.partner_id,
+        changes={"grace_seconds": int(grace.total_seconds())},
     )

@@ -9,10 +9,11 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from uuid import UUID, uuid4
 
 from shared_code import errors
-from shared_code.model import EndpointState, OutboxItem, OutboxKind
+from shared_code.model import EndpointState, OutboxItem, OutboxKind, Review, ReviewKind
 from shared_code.ports import Cipher, Clock, Refused, Store, WebhookService
 
 LEASE = timedelta(seconds=30)
@@ -109,12 +110,16 @@ class Relay:
                 await transaction.outbox.postpone(item.id, now + pause(item.attempts), reason)
             for item, reason in outcomes.buried:
                 await transaction.outbox.bury(item.id, now, reason)
+                await transaction.reviews.add(refused(item, reason, now))
 
     @property
     def _handlers(self) -> Mapping[OutboxKind, Callable[[OutboxItem], Awaitable[None]]]:
         return {
             OutboxKind.OPEN_ENDPOINT: self._open_endpoint,
+            OutboxKind.PUT_ENDPOINT: self._put_endpoint,
+            OutboxKind.CLOSE_ENDPOINT: self._close_endpoint,
             OutboxKind.SEND_EVENT: self._send_event,
+            OutboxKind.RESEND_DELIVERY: self._resend_delivery,
             OutboxKind.CLOSE_PARTNER: self._close_partner,
             OutboxKind.PUT_EVENT_TYPE: self._put_event_type,
         }
@@ -140,6 +145,29 @@ class Relay:
                 marked = replace(endpoint, state=state, svix_endpoint_id=known_as, secret_encrypted=None)
                 await transaction.endpoints.save(replace(marked, updated_at=self.now()))
 
+    async def _put_endpoint(self, item: OutboxItem) -> None:
+        async with self.store.reading() as reading:
+            endpoint = await reading.endpoints.get(item.subject)
+        if endpoint and not endpoint.deleted_at:
+            await self.service.put_endpoint(endpoint)
+
+    async def _close_endpoint(self, item: OutboxItem) -> None:
+        async with self.store.reading() as reading:
+            endpoint = await reading.endpoints.get(item.subject)
+        if endpoint:
+            await self.service.close_endpoint(endpoint)
+
+    async def _resend_delivery(self, item: OutboxItem) -> None:
+        delivery_id = UUID(item.subject)
+        async with self.store.reading() as reading:
+            delivery = await reading.deliveries.get(delivery_id)
+            endpoint = await reading.endpoints.get(delivery.endpoint_id) if delivery else None
+        if delivery is None or endpoint is None or endpoint.deleted_at:
+            return
+        await self.service.resend(delivery)
+        async with self.store.transaction() as transaction:
+            await transaction.deliveries.check(delivery.partner_id, delivery.event_id, self.now())
+
     async def _send_event(self, item: OutboxItem) -> None:
         if item.partner_id is None:
             return
@@ -158,6 +186,17 @@ class Relay:
             event_type = await reading.event_types.get(item.subject)
         if event_type:
             await self.service.put_event_type(event_type)
+
+
+def refused(item: OutboxItem, reason: str, now: datetime) -> Review:
+    return Review(
+        review_id=uuid4(),
+        kind=ReviewKind.OUTBOX_REFUSED,
+        subject=str(item.id),
+        partner_id=item.partner_id,
+        reason=f"{item.kind.value} {item.subject}: {reason}",
+        created_at=now,
+    )
 
 
 def pause(attempts: int) -> timedelta:

@@ -11,7 +11,6 @@ from urllib.parse import quote
 from shared_code import errors
 from shared_code.ports import Answers, Backend, Circuit, Forward, Returned
 from shared_code.services.backend_answers import (
-    STALE_SECONDS,
     Kept,
     keepable,
     matches,
@@ -19,6 +18,7 @@ from shared_code.services.backend_answers import (
     tagged,
     understood,
 )
+from shared_code.services.idempotency import KEY
 
 CIRCUIT = "backend"
 
@@ -93,6 +93,8 @@ class ResourceService:
 
     async def write(self, call: ResourceCall) -> ResourceAnswer:
         """Kept reads are dropped before and after: a read in between cannot bring the old answer back."""
+        if call.idempotency_key and not KEY.fullmatch(call.idempotency_key):
+            raise errors.BadRequest("This Idempotency-Key cannot be passed on.")
         await self.answers.drop(call.tenant, call.resource)
         try:
             returned = understood(await self._forward(call))
@@ -106,7 +108,7 @@ class ResourceService:
         now = time.time()
         keeping = keepable(returned, now, self.cache_seconds) if call.generation else None
         if keeping:
-            seconds = keeping.fresh_until - int(now) + STALE_SECONDS
+            seconds = keeping.stale_until - keeping.made_at
             await self.answers.keep(call.tenant, call.resource, call.generation, call.name, keeping.to_bytes(), seconds)
         use: CacheUse = "MISS" if keeping and not call.fresh else "BYPASS"
         return ResourceAnswer(status=returned.status, headers=shown_headers(returned), body=returned.body, cache=use)
@@ -141,7 +143,7 @@ def to_backend(call: ResourceCall) -> Forward:
     headers = {"X-Partner-Id": call.partner, "X-Request-Id": call.request_id}
     if call.body:
         headers["Content-Type"] = "application/json"
-    if call.idempotency_key:
+    if call.idempotency_key and call.method != "GET":
         headers["Idempotency-Key"] = call.idempotency_key
     return Forward(method=call.method, path=call.path, query=call.query, headers=headers, body=call.body)
 
@@ -158,5 +160,8 @@ def conditional(call: ResourceCall, answer: ResourceAnswer) -> ResourceAnswer:
 
 
 def answer_name(item: str, query: str) -> str:
-    """The same query in the same order has the same name; no user text stands in a key of Redis."""
-    return hashlib.sha256(f"{item}?{query}".encode()).hexdigest()[:32]
+    """The same query in the same order has the same name; no user text stands in a key of Redis.
+
+    An item may hold a `?` of its own, but no query holds a line break.
+    """
+    return hashlib.sha256(f"{item}\n{query}".encode()).hexdigest()[:32]

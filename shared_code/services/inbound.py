@@ -1,0 +1,200 @@
+"""Events in: signed by a partner, stored once, then worked from the inbox (design.md flow 3; security.md 2.9).
+
+Worked means: written to the business backend, and published to the partner's own subscribers. Both are safe
+to repeat, so a crash in between does neither twice. What can never work becomes a review.
+"""
+
+import asyncio
+import base64
+import logging
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, cast
+from uuid import UUID
+
+import orjson
+
+from shared_code import errors
+from shared_code.model import Caller, InboundSecret, InboxItem, Json, Origin, ReviewKind
+from shared_code.ports import Backend, Cipher, Clock, Forward, SignatureCheck, Store
+from shared_code.services.audit import Fact, note, system_caller
+from shared_code.services.backend_answers import understood
+from shared_code.services.events import EventService, NewEvent
+from shared_code.services.relay import pause
+from shared_code.services.reviews import review
+
+SECRET_FIELD = "inbound_secrets.secret"  # noqa: S105 - the name of a field
+NOBODY = "whsec_" + base64.b64encode(b"no partner has this secret: 32 b").decode()
+LEASE = timedelta(seconds=60)
+BATCH = 20
+MOST_ATTEMPTS = 20
+
+logger = logging.getLogger("pinksync.inbound")
+
+
+class Unroutable(Exception):
+    """This event will never find its way; a person must look. The text says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """What an inbound body says, whichever names it uses for it."""
+
+    event_type: str
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class InboundService:
+    store: Store
+    backend: Backend
+    events: EventService
+    cipher: Cipher
+    signed: SignatureCheck
+    now: Clock
+    resources: frozenset[str]
+
+    async def new_secret(self, caller: Caller, partner_id: UUID, grace: timedelta) -> str:
+        """A secret for the partner to sign with, shown this once; the one before lives on for the grace."""
+        caller.reach(partner_id)
+        now = self.now()
+        secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+        async with self.store.transaction() as transaction:
+            partner = await transaction.partners.get(partner_id, lock=True)
+            if partner is None or partner.deleted_at:
+                raise errors.NotFound()
+            await transaction.inbound_secrets.expire(partner_id, now + grace)
+            sealed = self.cipher.seal(secret.encode(), str(partner_id), SECRET_FIELD)
+            row = InboundSecret(partner_id=partner_id, secret_encrypted=sealed, created_at=now)
+            await transaction.inbound_secrets.add(row)
+            fact = Fact(
+                event_type="partner.inbound_secret_rotated",
+                message="A new inbound secret was made.",
+                target=str(partner_id),
+                partner_id=partner_id,
+                changes={"grace_seconds": int(grace.total_seconds())},
+            )
+            await note(transaction, caller, fact, now)
+        return secret
+
+    async def receive(self, partner_id: UUID | None, headers: Mapping[str, str], body: bytes, origin: Origin) -> bool:
+        """Stored durably; False if it was here before. Raises InvalidSignature for every kind of garbage alike."""
+        now = self.now()
+        known = await self._secrets(partner_id)
+        message_id = next((found for s in known if (found := self.signed(s, headers, body, now))), None)
+        if message_id is None or partner_id is None:
+            raise errors.InvalidSignature()
+        async with self.store.transaction() as transaction:
+            return await transaction.inbox.add(partner_id, message_id, body, origin, now) is not None
+
+    async def work(self) -> int:
+        """Everything that is due, batch by batch. Answers how many were finished."""
+        total = 0
+        while items := await self._claim():
+            total += sum(await asyncio.gather(*(self._work(item) for item in items)))
+        return total
+
+    async def _secrets(self, partner_id: UUID | None) -> Sequence[str]:
+        """A partner that is unknown, or has no secret, is checked against nobody's: the answer takes as long."""
+        if partner_id is None:
+            return [NOBODY]
+        async with self.store.reading() as reading:
+            live = await reading.inbound_secrets.live(partner_id, self.now())
+        opened = [self.cipher.open(each.secret_encrypted, str(partner_id), SECRET_FIELD).decode() for each in live]
+        return opened or [NOBODY]
+
+    async def _claim(self) -> Sequence[InboxItem]:
+        async with self.store.transaction() as transaction:
+            return await transaction.inbox.claim(self.now(), LEASE, BATCH)
+
+    async def _work(self, item: InboxItem) -> bool:
+        try:
+            await self._route(item)
+        except Unroutable as reason:
+            await self._give_up(item, str(reason))
+        except errors.PinkSyncError as error:
+            if error.status < 500 or item.attempts >= MOST_ATTEMPTS:
+                await self._give_up(item, f"{error.code}: {error.message}")
+            else:
+                await self._postpone(item, error.code)
+                return False
+        return True
+
+    async def _route(self, item: InboxItem) -> None:
+        message = read(item.body)
+        resource = resource_of(message.event_type, self.resources)
+        async with self.store.reading() as reading:
+            known = await reading.event_types.get(message.event_type)
+        if resource is None and known is None:
+            raise Unroutable(f"Nobody here takes events of type `{message.event_type}`.")
+        if resource:
+            understood(await self.backend.forward(upsert(item, resource, message)))
+        await self._finish(item, message if known else None)
+
+    async def _finish(self, item: InboxItem, message: Message | None) -> None:
+        """The fan-out and the end of the item are one transaction."""
+        async with self.store.transaction() as transaction:
+            if message:
+                event = NewEvent(
+                    event_type=message.event_type,
+                    payload=cast(Json, message.data),
+                    event_id=f"in_{item.id}",
+                    partner_id=item.partner_id,
+                )
+                await self.events.publish(system_caller("inbound"), event)
+            await transaction.inbox.done(item.id, self.now())
+
+    async def _postpone(self, item: InboxItem, reason: str) -> None:
+        now = self.now()
+        async with self.store.transaction() as transaction:
+            await transaction.inbox.postpone(item.id, now + pause(item.attempts), reason)
+
+    async def _give_up(self, item: InboxItem, reason: str) -> None:
+        logger.error("inbox item %d is set aside: %s", item.id, reason)
+        now = self.now()
+        async with self.store.transaction() as transaction:
+            await transaction.inbox.bury(item.id, now, reason)
+            found = review(ReviewKind.INBOUND_UNROUTABLE, str(item.id), item.partner_id, reason, now)
+            await transaction.reviews.add(found)
+
+
+def read(body: bytes) -> Message:
+    """`{"type": ..., "data": {...}}`, or `event_type` and `payload`; anything else is unroutable."""
+    try:
+        told: Any = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise Unroutable("The body is not JSON.") from error
+    if not isinstance(told, dict):
+        raise Unroutable("The body is not an object.")
+    fields = cast(Mapping[str, Any], told)
+    event_type = fields.get("type") or fields.get("event_type")
+    data = fields.get("data", fields.get("payload"))
+    if not isinstance(event_type, str) or not isinstance(data, dict):
+        raise Unroutable("The body has no `type` and `data`.")
+    return Message(event_type=event_type, data=cast(Mapping[str, Any], data))
+
+
+def resource_of(event_type: str, resources: frozenset[str]) -> str | None:
+    """`order.created` is for `orders`, `inventory.updated` for `inventory`."""
+    noun = event_type.partition(".")[0]
+    return next((name for name in (noun, f"{noun}s") if name in resources), None)
+
+
+def upsert(item: InboxItem, resource: str, message: Message) -> Forward:
+    """By the record's own id at the partner, else by the message's: written twice, it is there once."""
+    external_id = message.data.get("external_id") or message.data.get("id") or item.message_id
+    record = {**message.data, "external_id": str(external_id)}
+    record.pop("id", None)
+    return Forward(
+        method="POST",
+        path=f"{resource}/bulk_upsert",
+        headers={
+            "Content-Type": "application/json",
+            "X-Partner-Id": str(item.partner_id),
+            "X-Request-Id": item.request_id or f"inbox-{item.id}",
+            "Idempotency-Key": f"inbox-{item.id}",
+        },
+        body=orjson.dumps({"items": [record]}),
+    )

@@ -1,0 +1,64 @@
+"""What a person must look at: each thing once, with its reason, until somebody resolves it."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from uuid import UUID, uuid4
+
+from shared_code import errors
+from shared_code.model import Caller, Listing, OutboxKind, Page, Review, ReviewKind
+from shared_code.ports import Clock, Store, Transaction
+from shared_code.services.audit import Fact, note
+from shared_code.services.relay import Relay
+
+
+def review(kind: ReviewKind, subject: str, partner_id: UUID | None, reason: str, now: datetime) -> Review:
+    return Review(review_id=uuid4(), kind=kind, subject=subject, partner_id=partner_id, reason=reason, created_at=now)
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewService:
+    store: Store
+    relay: Relay
+    now: Clock
+
+    async def list(self, page: Page, *, kind: ReviewKind | None = None, open: bool | None = None) -> Listing[Review]:
+        async with self.store.reading() as reading:
+            return await reading.reviews.list(page, kind=kind, open=open)
+
+    async def resolve(self, caller: Caller, review_id: UUID, text: str, *, replay: bool) -> Review:
+        """With `replay`, what failed is tried once more. Resolving twice is a conflict."""
+        now = self.now()
+        async with self.store.transaction() as transaction:
+            before = await transaction.reviews.get(review_id, lock=True)
+            if before is None:
+                raise errors.NotFound()
+            if before.resolved_at:
+                raise errors.Conflict(f"{before.resolved_by} has resolved this already.")
+            after = replace(before, note=text, resolved_by=caller.actor, resolved_at=now)
+            await transaction.reviews.save(after)
+            await note(transaction, caller, resolved_fact(after, replay=replay), now)
+            if replay:
+                await self._replay(transaction, after, now)
+        return after
+
+    async def _replay(self, transaction: Transaction, resolved: Review, now: datetime) -> None:
+        match resolved.kind:
+            case ReviewKind.DELIVERY_EXHAUSTED:
+                await transaction.deliveries.again(UUID(resolved.subject), now)
+                await transaction.outbox.add(OutboxKind.RESEND_DELIVERY, resolved.partner_id, resolved.subject, now)
+                transaction.after_commit(self.relay.nudge)
+            case ReviewKind.INBOUND_UNROUTABLE:
+                await transaction.inbox.revive(int(resolved.subject), now)
+            case ReviewKind.OUTBOX_REFUSED:
+                await transaction.outbox.revive(int(resolved.subject), now)
+                transaction.after_commit(self.relay.nudge)
+
+
+def resolved_fact(resolved: Review, *, replay: bool) -> Fact:
+    return Fact(
+        event_type="review.resolved",
+        message="A review was resolved" + (", and what failed is tried again." if replay else "."),
+        target=str(resolved.review_id),
+        partner_id=resolved.partner_id,
+        changes={"kind": resolved.kind.value, "note": resolved.note, "replay": replay},
+    )
