@@ -1,8 +1,8 @@
 """The access cache that never fails: Redis while it answers, this process's own memory while it does not.
 
 Limits are then counted per process, and a change made elsewhere is seen when the local state ends. Which keys
-were proven is noted all along: an outage costs each key a look at the store, but no bcrypt, which would be a
-flood of it.
+were proven is noted all along: an outage, or a Redis that comes back empty, costs each key a look at the store,
+but no bcrypt, which would be a flood of it.
 """
 
 import logging
@@ -40,7 +40,7 @@ class DegradingAccessCache:
         noted = self._proven_until.get(proof, 0.0) > now
         if look.proven and not noted:
             keep(self._proven_until, proof, now + PROOF_SECONDS)
-        return replace(look, proven=True) if noted and look.degraded else look
+        return replace(look, proven=True) if noted and not look.proven else look
 
     async def remember(self, key_id: str, proof: str, grant: Grant, epoch: str, ask: Ask = ONLY_ACCESS) -> Look:
         return await self.outage.either(

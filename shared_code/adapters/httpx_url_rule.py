@@ -4,6 +4,7 @@ Addresses are checked again at every connect; this is the early, clear answer at
 """
 
 import ipaddress
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,6 +15,9 @@ from shared_code import errors
 LONGEST = 2048
 LOCAL_SUFFIXES = (".internal", ".local", ".localhost", ".localdomain", ".home.arpa")
 PORTS = (None, 443, 8443)
+LABEL = r"[a-z0-9_]([a-z0-9_\-]{0,61}[a-z0-9_])?"
+NAME = re.compile(rf"{LABEL}(\.{LABEL})*\.?", re.ASCII)
+"""Every parser must read the same host: no `%2f`, no `,`, no empty label."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +38,10 @@ def parse(url: str) -> httpx.URL:
         raise not_allowed(f"A URL has at most {LONGEST} characters, and no spaces, control characters or backslashes.")
     try:
         parsed = httpx.URL(url)
+        host = parsed.host  # decodes punycode, and fails if it is none
     except (httpx.InvalidURL, ValueError) as error:
         raise not_allowed("This is not a URL.") from error
-    if parsed.scheme not in ("http", "https") or not parsed.host:
+    if parsed.scheme not in ("http", "https") or not host:
         raise not_allowed("A URL starts with https:// and a host.")
     if parsed.userinfo or parsed.fragment:
         raise not_allowed("A URL with a user, password or fragment is not taken.")
@@ -60,6 +65,7 @@ REASONS: tuple[tuple[Callable[[httpx.URL], bool], str], ...] = (
     (lambda url: "." not in url.host.strip("."), "A full host name is needed."),
     (lambda url: url.host.rstrip(".").lower().endswith(LOCAL_SUFFIXES), "This host is not a public one."),
     (lambda url: len(url.host) > 253, "The host name is too long."),
+    (lambda url: not NAME.fullmatch(url.raw_host.decode()), "The host name has a character or place that none has."),
 )
 
 

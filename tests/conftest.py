@@ -1,0 +1,3 @@
+"""What every test may use: the shared servers of tests/shared_servers.py."""
+
+pytest_plugins = ["tests.shared_servers"]
