@@ -8,7 +8,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerialize
 from pydantic.json_schema import WithJsonSchema
 
 from functions.replies import cursor, position, rfc3339
-from shared_code.model import Listing, Page
+from shared_code.model import MOST_COUNTED, Listing, Page
 
 LONGEST_OFFSET = 10_000
 
@@ -62,7 +62,8 @@ class PeriodQuery(PageQuery):
 class ListAnswer(BaseModel):
     """What every list answers, beside the list itself."""
 
-    total: int
+    total: int = Field(description="How many there are in all, counted up to 10,000.")
+    total_is_exact: bool = Field(description="False when there are more than were counted.")
     limit: int
     offset: int
     next_cursor: str | None
@@ -73,7 +74,8 @@ class ListAnswer(BaseModel):
         items: Sequence[BaseModel] = [show(item) for item in found.items]
         values: dict[str, Any] = {
             plural: items,
-            "total": found.total,
+            "total": min(found.total, MOST_COUNTED - 1),
+            "total_is_exact": found.total < MOST_COUNTED,
             "limit": page.limit,
             "offset": page.offset,
             "next_cursor": cursor(found.next),

@@ -78,9 +78,9 @@ class MemoryAccessCache:
         return str(self._epochs.get(tenant, ""))
 
     def _admitted(self, grant: Grant, ask: Ask, now: datetime) -> Look:
-        limit = self._charge(grant.tenant, grant.limit_per_minute, now)
+        limit = self._charge(grant.bucket, grant.limit_per_minute, now)
         if ask.route and grant.partner_id and not limit.exceeded:
-            narrow = self._charge(f"{grant.tenant}:{ask.route}", ask.route_limit, now)
+            narrow = self._charge(f"{grant.bucket}:{ask.route}", ask.route_limit, now)
             limit = min(limit, narrow, key=lambda state: (not state.exceeded, state.remaining))
         return Look(proven=True, grant=grant, limit=limit)
 

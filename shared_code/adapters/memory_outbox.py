@@ -110,6 +110,6 @@ class Order:
             return self.event_types > item.id
         if item.partner_id is None:
             return True
-        if item.kind is OutboxKind.SEND_EVENT:
+        if item.kind in (OutboxKind.SEND_EVENT, OutboxKind.CLOSE_PARTNER):
             return self.setup.get(item.partner_id, item.id) >= item.id
         return item.kind not in CHANGES or self.subjects[item.partner_id, item.subject] >= item.id

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from shared_code import errors
 from shared_code.adapters.memory_rules import fresh, stored
-from shared_code.model import Listing, Page
+from shared_code.model import MOST_COUNTED, Listing, Page
 
 WAIT_SECONDS = 2.0
 """As PostgreSQL's lock_timeout in the store."""
@@ -196,7 +196,7 @@ def listing[R: Dated](rows: Iterable[Row[R]], page: Page) -> Listing[R]:
     after = [row for row in ordered if page.after is None or position(row) < page.after][page.offset :]
     shown = after[: page.limit]
     following = position(shown[-1]) if len(after) > page.limit else None
-    return Listing(items=[fresh(row.record) for row in shown], total=len(ordered), next=following)
+    return Listing(items=[fresh(row.record) for row in shown], total=min(len(ordered), MOST_COUNTED), next=following)
 
 
 def position(row: Row[Any]) -> tuple[datetime, int]:

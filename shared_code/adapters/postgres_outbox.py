@@ -41,6 +41,11 @@ class PostgresOutbox:
                      SELECT FROM outbox earlier
                      WHERE earlier.partner_id = o.partner_id AND earlier.subject = o.subject AND earlier.id < o.id
                        AND earlier.done_at IS NULL AND earlier.buried_at IS NULL))
+                   AND NOT (kind = 'partner.close' AND EXISTS (
+                     SELECT FROM outbox earlier
+                     WHERE earlier.partner_id = o.partner_id AND earlier.id < o.id
+                       AND earlier.kind NOT IN ('event.send', 'delivery.resend')
+                       AND earlier.done_at IS NULL AND earlier.buried_at IS NULL))
                    AND NOT (kind = 'endpoint.open' AND EXISTS (
                      SELECT FROM outbox setup
                      WHERE setup.kind = 'event_type.put' AND setup.id < o.id

@@ -10,7 +10,7 @@ from psycopg.rows import DictRow
 from psycopg.types.json import Json, Jsonb
 
 from shared_code import errors
-from shared_code.model import Listing, Page
+from shared_code.model import MOST_COUNTED, Listing, Page
 
 type Connection = AsyncConnection[DictRow]
 
@@ -58,9 +58,14 @@ async def listing[Item](
     page: Page,
     make: Callable[[Mapping[str, Any]], Item],
 ) -> Listing[Item]:
-    """One page, newest first, by (created_at, id); one row more than asked tells if there is a next."""
+    """One page, newest first, by (created_at, id); one row more than asked tells if there is a next.
+
+    Counting stops at MOST_COUNTED, so that a list of a million rows answers as fast as one of ten thousand.
+    """
     counted = await connection.execute(
-        sql.SQL("SELECT count(*) AS total FROM {} WHERE {}").format(sql.SQL(source), where.clause()),
+        sql.SQL("SELECT count(*) AS total FROM (SELECT FROM {} WHERE {} LIMIT {}) AS counted").format(
+            sql.SQL(source), where.clause(), MOST_COUNTED
+        ),
         where.values,
     )
     total = (await counted.fetchone() or {"total": 0})["total"]

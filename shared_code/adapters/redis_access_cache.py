@@ -3,7 +3,7 @@
 - `proof:<hmac>`  this secret passed bcrypt; 60 minutes. The name gives nothing away.
 - `state:<key id>`  the grant, 60 seconds. Sealed, so that who can write to Redis cannot raise a scope.
 - `epoch:<tenant>`  changed by every change of the tenant's keys or status; a state of another epoch is void.
-- `limit:<tenant>[:<route>]`  when a GCRA bucket is full again, on Redis's own clock (facts/security.md 2.7).
+- `limit:<bucket>[:<route>]`  when a GCRA bucket is full again, on Redis's own clock (facts/security.md 2.7).
 - `refused:<tenant>`  refusals in the last hour.
 - `used`  a sorted set of the keys used since the last flush, by time.
 - `generation:<tenant>:<resource>`, `answer:<tenant>:<resource>:<generation>:<name>`  kept answers.
@@ -46,12 +46,12 @@ local function charge(name, limit, now)
   return {limit, math.floor((limit * step - (due - now)) / step + 0.000001), math.ceil(due / 1000000), 0}
 end
 
-local function admit(key_id, tenant, limit, sealed, route, route_limit, resource, name)
+local function admit(key_id, tenant, bucket, limit, sealed, route, route_limit, resource, name)
   local time = redis.call('TIME')
   local now = time[1] * 1000000 + time[2]
-  local state = charge('limit:' .. tenant, limit, now)
+  local state = charge('limit:' .. bucket, limit, now)
   if state[4] == 0 and route ~= '' and tenant ~= 'house' then
-    local narrow = charge('limit:' .. tenant .. ':' .. route, tonumber(route_limit), now)
+    local narrow = charge('limit:' .. bucket .. ':' .. route, tonumber(route_limit), now)
     if narrow[2] < state[2] or narrow[4] > 0 then state = narrow end
   end
   local refusals, generation, answer = 0, '', ''
@@ -72,19 +72,20 @@ LOOK = (
     ADMIT
     + """
 if redis.call('EXISTS', KEYS[1]) == 0 then return {0} end
-local state = redis.call('HMGET', KEYS[2], 'tenant', 'epoch', 'limit', 'sealed')
+local state = redis.call('HMGET', KEYS[2], 'tenant', 'epoch', 'limit', 'sealed', 'bucket')
 if not state[1] then return {1} end
 if (redis.call('GET', 'epoch:' .. state[1]) or '') ~= state[2] then return {1} end
-return admit(ARGV[1], state[1], tonumber(state[3]), state[4], ARGV[2], ARGV[3], ARGV[4], ARGV[5])
+return admit(ARGV[1], state[1], state[5], tonumber(state[3]), state[4], ARGV[2], ARGV[3], ARGV[4], ARGV[5])
 """
 )
 REMEMBER = (
     ADMIT
     + """
 redis.call('SET', KEYS[1], '1', 'EX', ARGV[6])
-redis.call('HSET', KEYS[2], 'tenant', ARGV[8], 'epoch', ARGV[9], 'limit', ARGV[10], 'sealed', ARGV[11])
+redis.call('HSET', KEYS[2], 'tenant', ARGV[8], 'epoch', ARGV[9], 'limit', ARGV[10], 'sealed', ARGV[11],
+  'bucket', ARGV[12])
 redis.call('EXPIRE', KEYS[2], ARGV[7])
-return admit(ARGV[1], ARGV[8], tonumber(ARGV[10]), '', ARGV[2], ARGV[3], ARGV[4], ARGV[5])
+return admit(ARGV[1], ARGV[8], ARGV[12], tonumber(ARGV[10]), '', ARGV[2], ARGV[3], ARGV[4], ARGV[5])
 """
 )
 
@@ -112,7 +113,7 @@ class RedisAccessCache:
 
     async def remember(self, key_id: str, proof: str, grant: Grant, epoch: str, ask: Ask = ONLY_ACCESS) -> Look:
         sealed = self.cipher.seal(orjson.dumps(grant), key_id, FIELD)
-        values = (PROOF_SECONDS, STATE_SECONDS, grant.tenant, epoch, grant.limit_per_minute, sealed)
+        values = (PROOF_SECONDS, STATE_SECONDS, grant.tenant, epoch, grant.limit_per_minute, sealed, grant.bucket)
         with translated():
             found: Sequence[Any] = await self._remember(
                 keys=(f"proof:{proof}", f"state:{key_id}"), args=(*arguments(key_id, ask), *values)
@@ -164,5 +165,6 @@ def from_json(text: bytes) -> Grant:
         partner_status=PartnerStatus(values["partner_status"]) if values["partner_status"] else None,
         scopes=tuple(values["scopes"]),
         limit_per_minute=values["limit_per_minute"],
+        own_limit=values["own_limit"],
         expires_at=datetime.fromisoformat(values["expires_at"]) if values["expires_at"] else None,
     )

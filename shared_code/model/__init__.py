@@ -18,7 +18,7 @@ from shared_code.model.partners import (
     PartnerType,
     tenant_of,
 )
-from shared_code.model.records import AuditEntry, Health, Json, Listing, Page, Severity, StoredReply
+from shared_code.model.records import MOST_COUNTED, AuditEntry, Health, Json, Listing, Page, Severity, StoredReply
 from shared_code.model.webhooks import (
     Attempt,
     Delivery,
@@ -38,6 +38,7 @@ from shared_code.model.webhooks import (
 __all__ = [
     "DEFAULT_RATE_LIMIT_PER_MINUTE",
     "HOUSE",
+    "MOST_COUNTED",
     "MOVES",
     "PARTNER_SCOPES",
     "SCOPE",

@@ -44,11 +44,18 @@ class Grant:
     partner_status: PartnerStatus | None
     scopes: Sequence[str]
     limit_per_minute: int
+    own_limit: bool = False
+    """The key has a limit of its own, and is counted alone instead of with its partner's other keys."""
     expires_at: datetime | None = None
 
     @property
     def tenant(self) -> str:
         return tenant_of(self.partner_id)
+
+    @property
+    def bucket(self) -> str:
+        """What its requests are counted under."""
+        return self.key_id if self.own_limit else self.tenant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

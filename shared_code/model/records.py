@@ -45,6 +45,9 @@ class StoredReply:
     body_encrypted: str = field(repr=False)
 
 
+MOST_COUNTED = 10_001
+
+
 class Health(StrEnum):
     OK = "ok"
     DEGRADED = "degraded"
@@ -65,5 +68,6 @@ class Page:
 class Listing[Item]:
     items: Sequence[Item]
     total: int
+    """How many there are in all; counting stops at MOST_COUNTED."""
     next: tuple[datetime, int] | None
     """Position of the last item here, when there are more after it."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Self
 from uuid import UUID
@@ -56,6 +56,10 @@ class Event:
     created_at: datetime
 
 
+PATIENCE = timedelta(minutes=1)
+"""How long after its time a retry may still show up."""
+
+
 class DeliveryStatus(StrEnum):
     PENDING = "pending"
     RETRYING = "retrying"
@@ -98,12 +102,15 @@ class Delivery:
     delivered_at: datetime | None = None
     created_at: datetime
 
-    def learned(self, attempts: Sequence[Attempt], next_retry_at: datetime | None) -> Self:
+    def learned(self, attempts: Sequence[Attempt], next_retry_at: datetime | None, now: datetime) -> Self:
         """This delivery after what the webhook service says of its attempts (oldest first).
 
         It only moves forward: a delivered one stays delivered, and knowing fewer attempts changes nothing.
+        A retry that is overdue and that nobody plans any more (its endpoint was disabled) will not come.
         """
-        if self.status is DeliveryStatus.DELIVERED or len(attempts) <= self.attempt_count:
+        if self.status is DeliveryStatus.DELIVERED or len(attempts) < self.attempt_count or not attempts:
+            return self
+        if len(attempts) == self.attempt_count and not self._forsaken(next_retry_at, now):
             return self
         last = attempts[-1]
         success = next((attempt for attempt in attempts if attempt.succeeded), None)
@@ -119,6 +126,10 @@ class Delivery:
             next_retry_at=next_retry_at if status is DeliveryStatus.RETRYING else None,
             delivered_at=success.at if success else None,
         )
+
+    def _forsaken(self, next_retry_at: datetime | None, now: datetime) -> bool:
+        overdue = self.next_retry_at is not None and self.next_retry_at + PATIENCE < now
+        return self.status is DeliveryStatus.RETRYING and next_retry_at is None and overdue
 
 
 class OutboxKind(StrEnum):

@@ -189,7 +189,8 @@ class Outbox(Protocol):
         """Items that are due and free, now held until the lease ends.
 
         An event waits while an earlier item of another kind for its partner is still owed, and an
-        endpoint while an earlier event type is, a change of an endpoint while an earlier one is.
+        endpoint while an earlier event type is, a change of an endpoint while an earlier one is,
+        the end of a partner while anything of its set-up is.
         """
         ...
 

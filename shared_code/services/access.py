@@ -100,6 +100,7 @@ class Access:
             partner_status=partner.status if partner else None,
             scopes=key.scopes,
             limit_per_minute=key.rate_limit_per_minute or own_limit or DEFAULT_RATE_LIMIT_PER_MINUTE,
+            own_limit=key.rate_limit_per_minute is not None,
             expires_at=key.expires_at,
         )
 

@@ -137,7 +137,7 @@ class DeliveryService:
             for before, outcomes in batch:
                 outcome = next((found for found in outcomes if found.endpoint_id == before.endpoint_id), None)
                 attempts = outcome.attempts if outcome else ()
-                after = before.learned(attempts, outcome.next_retry_at if outcome else None)
+                after = before.learned(attempts, outcome.next_retry_at if outcome else None, now)
                 if not attempts and await self._missed(transaction, before):
                     after = replace(before, status=DeliveryStatus.SKIPPED, next_retry_at=None)
                 await transaction.deliveries.learn(after, attempts, next_check(after, now))

@@ -198,7 +198,7 @@ async def test_asking_at_once_makes_an_events_deliveries_due_unless_they_are_del
     endpoints = [new_endpoint(partner.partner_id) for _ in range(3)]
     waiting, failed, done = await opened_deliveries(store, endpoints, event := new_event(partner.partner_id))
     await learn(store, replace(failed, status=DeliveryStatus.FAILED, attempt_count=8), [])
-    await learn(store, done.learned([new_attempt(done.endpoint_id, NOW, 200)], None), [])
+    await learn(store, done.learned([new_attempt(done.endpoint_id, NOW, 200)], None, NOW), [])
     await learn(store, waiting, [], NOW + 60 * SECOND)
     await within(store, lambda transaction: transaction.deliveries.check(partner.partner_id, event.event_id, NOW))
     assert {delivery.id for delivery in await due(store)} == {waiting.id, failed.id}

@@ -18,9 +18,9 @@ async def test_what_is_learned_is_stored_with_its_attempts(store: Store):
     delivery = await one_delivery(store)
     failed = new_attempt(delivery.endpoint_id, NOW, None, error="timeout")
     worked = new_attempt(delivery.endpoint_id, NOW + SECOND, 204, response_body="")
-    learned = delivery.learned([failed], NOW + MINUTE)
+    learned = delivery.learned([failed], NOW + MINUTE, NOW)
     assert await learn(store, learned, [failed], NOW + MINUTE) == learned
-    done = learned.learned([failed, worked], None)
+    done = learned.learned([failed, worked], None, NOW)
     assert await learn(store, done, [failed, worked]) == done
     assert done.status is DeliveryStatus.DELIVERED
     async with store.reading() as reading:
@@ -30,7 +30,7 @@ async def test_what_is_learned_is_stored_with_its_attempts(store: Store):
 async def test_learning_the_same_again_changes_nothing(store: Store):
     delivery = await one_delivery(store)
     attempts = [new_attempt(delivery.endpoint_id, NOW + index * SECOND) for index in range(3)]
-    learned = delivery.learned(attempts, None)
+    learned = delivery.learned(attempts, None, NOW)
     for _ in range(2):
         assert await learn(store, learned, attempts) == learned
     async with store.reading() as reading:
@@ -39,7 +39,7 @@ async def test_learning_the_same_again_changes_nothing(store: Store):
 
 async def test_a_delivered_one_stays_delivered_and_is_not_asked_for_again(store: Store):
     delivery = await one_delivery(store)
-    done = delivery.learned([new_attempt(delivery.endpoint_id, NOW, 200)], None)
+    done = delivery.learned([new_attempt(delivery.endpoint_id, NOW, 200)], None, NOW)
     await learn(store, done, [])
     late = replace(done, status=DeliveryStatus.FAILED, attempt_count=9, delivered_at=None, response_code=500)
     assert await learn(store, late, []) == done
@@ -60,10 +60,10 @@ async def test_who_knows_fewer_attempts_is_too_late_even_to_say_when_to_ask_agai
 
 async def test_a_failed_one_can_still_be_delivered(store: Store):
     delivery = await one_delivery(store)
-    failed = delivery.learned([new_attempt(delivery.endpoint_id, NOW)], None)
+    failed = delivery.learned([new_attempt(delivery.endpoint_id, NOW)], None, NOW)
     await learn(store, failed, [])
     by_hand = [new_attempt(delivery.endpoint_id, NOW), new_attempt(delivery.endpoint_id, NOW + SECOND, 200)]
-    assert (await learn(store, failed.learned(by_hand, None), [])).status is DeliveryStatus.DELIVERED
+    assert (await learn(store, failed.learned(by_hand, None, NOW), [])).status is DeliveryStatus.DELIVERED
 
 
 async def test_attempts_of_a_delivery_that_is_not_there_are_refused(store: Store):
