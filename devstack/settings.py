@@ -17,6 +17,7 @@ BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
 SVIX_RETRY = "1,2,4,8,16,30,60"
 EVERY_SECOND = "*/1 * * * * *"
 EVERY_MINUTE = "0 * * * * *"
+EVERY_HOUR = "0 17 * * * *"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,6 +184,7 @@ def app_environment(chosen: Options, kept: Secrets, at: Addresses) -> dict[str, 
         "RECONCILE_SCHEDULE": EVERY_SECOND,
         "INBOX_SCHEDULE": EVERY_SECOND,
         "KEY_USE_SCHEDULE": EVERY_MINUTE,
+        "RETENTION_SCHEDULE": EVERY_HOUR,
     }
 
 

@@ -47,7 +47,7 @@ class AttemptAnswer(AnswerBody):
 
 
 class DeliveryReportAnswer(DeliveryAnswer):
-    payload: dict[str, Any]
+    payload: dict[str, Any] | None = Field(description="Null when it was cleared after its time.")
     attempts: list[AttemptAnswer]
 
 
@@ -120,6 +120,6 @@ async def webhooks_delivery_retry(call: Call[RetryBody]) -> Reply:
 def reported(report: DeliveryReport) -> DeliveryReportAnswer:
     return DeliveryReportAnswer(
         **DeliveryAnswer.of(report.delivery).model_dump(),
-        payload=dict(report.payload),
+        payload=dict(report.payload) if report.payload is not None else None,
         attempts=[AttemptAnswer.of(attempt) for attempt in report.attempts],
     )

@@ -103,7 +103,7 @@ async def proxy_call(call: Call) -> Reply:
         ProxyCall(
             partner_id=request.uuid("partner_id"),
             method=request.method,
-            path=request.path_text.split("/", 4)[4],
+            path="".join(request.path_text.split("/", 4)[4:]),
             query=request.query_text,
             headers=dict(request.headers.items()),
             body=request.raw,

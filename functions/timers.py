@@ -27,6 +27,14 @@ async def inbox_work(timer: func.TimerRequest) -> None:
         logger.info("inbox_work: %d items finished", done)
 
 
+@bp.timer_trigger(schedule="%RETENTION_SCHEDULE%", arg_name="timer")
+async def retention_clear(timer: func.TimerRequest) -> None:
+    """Clears payloads and answers whose time is over."""
+    cleared = await gateway.current().retention.clear()
+    if cleared:
+        logger.info("retention_clear: %d payloads and answers cleared", cleared)
+
+
 @bp.timer_trigger(schedule="%KEY_USE_SCHEDULE%", arg_name="timer")
 async def key_use_flush(timer: func.TimerRequest) -> None:
     """Writes when keys were last used."""

@@ -16,6 +16,7 @@
     ├── Conflict                         409 conflict
     │   ├── IllegalMove                  409 illegal_move
     │   └── IdempotencyInFlight          409 idempotency_in_flight
+    ├── Gone                             410 gone
     ├── LengthRequired                   411 length_required
     ├── TooLarge                         413 too_large
     ├── UnsupportedMediaType             415 unsupported_media_type
@@ -168,6 +169,12 @@ class IdempotencyInFlight(Conflict):
     """A request with this Idempotency-Key is still being worked on; try again in a moment."""
 
     code = "idempotency_in_flight"
+
+
+class Gone(PinkSyncError):
+    """It was here, and its time is over."""
+
+    status, code = 410, "gone"
 
 
 class LengthRequired(PinkSyncError):

@@ -10,7 +10,7 @@ import asyncio
 import os
 from collections.abc import Awaitable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from weakref import WeakKeyDictionary
 
@@ -70,6 +70,7 @@ from shared_code.services.proxy import ProxyService
 from shared_code.services.readiness import ReadinessService
 from shared_code.services.relay import Relay
 from shared_code.services.resources import ResourceService
+from shared_code.services.retention import RetentionService
 from shared_code.services.reviews import ReviewService
 from shared_code.settings import Settings, load
 
@@ -229,6 +230,10 @@ class Gateway:
     @cached_property
     def reviews(self) -> ReviewService:
         return ReviewService(self.store, self.relay, self.now)
+
+    @cached_property
+    def retention(self) -> RetentionService:
+        return RetentionService(self.store, self.now, timedelta(days=self.settings.payload_retention_days))
 
     @cached_property
     def signed(self) -> SignatureCheck:

@@ -59,6 +59,7 @@ class Settings:
     allow_loopback_egress: bool
     """Only the devstack sets this: http and loopback addresses are then allowed as partners' URLs."""
     database_pool_size: int
+    payload_retention_days: int
     webhook_max_attempts: int
     """Attempts Svix makes before it gives up: one more than its retry schedule has entries."""
     version: str
@@ -175,6 +176,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         xano_data_source=read.optional("XANO_DATA_SOURCE"),
         allow_loopback_egress=read.flag("ALLOW_LOOPBACK_EGRESS"),
         database_pool_size=read.number("DATABASE_POOL_SIZE", 4, high=100),
+        payload_retention_days=read.number("PAYLOAD_RETENTION_DAYS", 90, high=3650),
         webhook_max_attempts=read.number("WEBHOOK_MAX_ATTEMPTS", 8, high=50),
         version=read.text("PINKSYNC_VERSION", "0.1.0"),
     )

@@ -23,7 +23,10 @@ class HttpxPartnerApi:
     async def call(self, url: str, request: Forward) -> Returned:
         """`url` is the partner's base; the request's path is appended to it, its host is never another."""
         base = httpx.URL(url)
-        target = base.copy_with(raw_path=raw_path(base, request))
+        try:
+            target = base.copy_with(raw_path=raw_path(base, request))
+        except (httpx.InvalidURL, UnicodeError) as error:
+            raise errors.BadRequest("The path or query cannot be passed on.") from error
         if (target.scheme, target.host, target.port) != (base.scheme, base.host, base.port):
             raise errors.EgressDenied()
         headers = {**request.headers, "Accept-Encoding": "identity"}

@@ -37,6 +37,17 @@ class MemoryDeliveries:
             await self.deliveries.add(delivery.id, Watched(delivery, check_at))
         return len(wanting)
 
+    async def open_all(self, event: Event, partner_ids: Sequence[UUID], max_attempts: int) -> int:
+        return sum([await self.open(replace(event, partner_id=each), max_attempts) for each in partner_ids])
+
+    async def clear_answers(self, before: datetime, limit: int) -> int:
+        full = [row.record for row in self.tries.rows() if row.record[1].response_body]
+        old = sorted((known for known in full if known[1].at < before), key=lambda known: known[1].at)[:limit]
+        for delivery_id, attempt in old:
+            await self.tries.lock(attempt.attempt_id)
+            self.tries.put(attempt.attempt_id, (delivery_id, replace(attempt, response_body="")))
+        return len(old)
+
     async def get(self, delivery_id: UUID) -> Delivery | None:
         watched = self.deliveries.get(delivery_id)
         return watched.delivery if watched else None

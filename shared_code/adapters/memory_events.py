@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from uuid import UUID
 
 from shared_code.adapters.memory_rows import View
@@ -17,6 +18,17 @@ class MemoryEvents:
     async def add(self, event: Event) -> bool:
         self.partners.require(event.partner_id)
         return await self.events.insert((event.partner_id, event.event_id), event)
+
+    async def add_all(self, event: Event, partner_ids: Sequence[UUID]) -> Sequence[UUID]:
+        return [each for each in partner_ids if await self.add(replace(event, partner_id=each))]
+
+    async def clear(self, before: datetime, limit: int) -> int:
+        full = [row.record for row in self.events.rows() if row.record.payload is not None]
+        old = sorted((event for event in full if event.created_at < before), key=lambda event: event.created_at)
+        for event in old[:limit]:
+            await self.events.lock((event.partner_id, event.event_id))
+            self.events.put((event.partner_id, event.event_id), replace(event, payload=None))
+        return len(old[:limit])
 
     async def get(self, partner_id: UUID, event_id: str) -> Event | None:
         return self.events.get((partner_id, event_id))

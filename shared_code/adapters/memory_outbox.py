@@ -40,6 +40,10 @@ class MemoryOutbox:
         item = OutboxItem(id=0, kind=kind, partner_id=partner_id, subject=subject, attempts=0, created_at=now)
         return self.debts.append(lambda number: Debt(item=replace(item, id=number), not_before=now))
 
+    async def add_all(self, kind: OutboxKind, partner_ids: Sequence[UUID], subject: str, now: datetime) -> None:
+        for partner_id in partner_ids:
+            await self.add(kind, partner_id, subject, now)
+
     async def claim(
         self, now: datetime, lease: timedelta, limit: int, only: Sequence[int] | None = None
     ) -> Sequence[OutboxItem]:

@@ -19,16 +19,19 @@ class PostgresDeliveries:
     connection: Connection
 
     async def open(self, event: Event, max_attempts: int) -> int:
+        return await self.open_all(event, [event.partner_id], max_attempts)
+
+    async def open_all(self, event: Event, partner_ids: Sequence[UUID], max_attempts: int) -> int:
         opened = await self.connection.execute(
             """INSERT INTO webhook_deliveries
                  (partner_id, endpoint_id, event_id, event_type, max_attempts, status, check_at, created_at)
                SELECT partner_id, endpoint_id, %(event_id)s, %(event_type)s, %(max_attempts)s,
                       CASE WHEN enabled THEN 'pending' ELSE 'skipped' END, CASE WHEN enabled THEN %(now)s END, %(now)s
                FROM webhook_endpoints
-               WHERE partner_id = %(partner_id)s AND deleted_at IS NULL AND state <> 'refused'
+               WHERE partner_id = ANY (%(partner_ids)s) AND deleted_at IS NULL AND state <> 'refused'
                  AND %(event_type)s = ANY (events)""",
             {
-                "partner_id": event.partner_id,
+                "partner_ids": list(partner_ids),
                 "event_id": event.event_id,
                 "event_type": event.event_type,
                 "max_attempts": max_attempts,
@@ -36,6 +39,15 @@ class PostgresDeliveries:
             },
         )
         return opened.rowcount
+
+    async def clear_answers(self, before: datetime, limit: int) -> int:
+        cleared = await self.connection.execute(
+            """UPDATE webhook_attempts SET response_body = '' WHERE attempt_id IN (
+                 SELECT attempt_id FROM webhook_attempts WHERE response_body <> '' AND at < %s
+                 ORDER BY at LIMIT %s FOR UPDATE SKIP LOCKED)""",
+            (before, limit),
+        )
+        return cleared.rowcount
 
     async def get(self, delivery_id: UUID) -> Delivery | None:
         found = await self.connection.execute(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -14,13 +15,26 @@ class PostgresEvents:
     connection: Connection
 
     async def add(self, event: Event) -> bool:
+        return bool(await self.add_all(event, [event.partner_id]))
+
+    async def add_all(self, event: Event, partner_ids: Sequence[UUID]) -> Sequence[UUID]:
         added = await self.connection.execute(
             """INSERT INTO events (partner_id, event_id, event_type, payload, request_id, created_at)
-               VALUES (%(partner_id)s, %(event_id)s, %(event_type)s, %(payload)s, %(request_id)s, %(created_at)s)
-               ON CONFLICT DO NOTHING""",
-            asdict(event) | {"payload": json_text(event.payload)},
+               SELECT partner_id, %(event_id)s, %(event_type)s, %(payload)s, %(request_id)s, %(created_at)s
+               FROM unnest(%(partner_ids)s::uuid[]) AS wanted (partner_id)
+               ON CONFLICT DO NOTHING RETURNING partner_id""",
+            asdict(event) | {"payload": json_text(event.payload), "partner_ids": list(partner_ids)},
         )
-        return added.rowcount == 1
+        return [row["partner_id"] async for row in added]
+
+    async def clear(self, before: datetime, limit: int) -> int:
+        cleared = await self.connection.execute(
+            """UPDATE events SET payload = NULL WHERE (partner_id, event_id) IN (
+                 SELECT partner_id, event_id FROM events
+                 WHERE payload IS NOT NULL AND created_at < %s ORDER BY created_at LIMIT %s FOR UPDATE SKIP LOCKED)""",
+            (before, limit),
+        )
+        return cleared.rowcount
 
     async def get(self, partner_id: UUID, event_id: str) -> Event | None:
         found = await self.connection.execute(

@@ -24,6 +24,13 @@ class PostgresOutbox:
         assert row, "INSERT RETURNING always answers a row"  # noqa: S101
         return row["id"]
 
+    async def add_all(self, kind: OutboxKind, partner_ids: Sequence[UUID], subject: str, now: datetime) -> None:
+        await self.connection.execute(
+            """INSERT INTO outbox (kind, partner_id, subject, not_before, created_at)
+               SELECT %s, partner_id, %s, %s, %s FROM unnest(%s::uuid[]) AS owed (partner_id)""",
+            (kind, subject, now, now, list(partner_ids)),
+        )
+
     async def claim(
         self, now: datetime, lease: timedelta, limit: int, only: Sequence[int] | None = None
     ) -> Sequence[OutboxItem]:

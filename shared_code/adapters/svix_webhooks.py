@@ -185,7 +185,7 @@ class SvixWebhooks:
 
     async def send(self, event: Event) -> None:
         app = str(event.partner_id)
-        message = MessageIn(event_type=event.event_type, payload=dict(event.payload), event_id=event.event_id)
+        message = MessageIn(event_type=event.event_type, payload=dict(event.payload or {}), event_id=event.event_id)
         options = MessageCreateOptions(idempotency_key=idempotency_key("event", app, event.event_id))
         try:
             try:

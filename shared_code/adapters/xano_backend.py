@@ -41,6 +41,8 @@ class XanoBackend:
                 return await self._tried(request, tries)
         except (TimeoutError, httpx.TimeoutException) as error:
             raise errors.BackendTimeout(headers={"Retry-After": "5"}) from error
+        except httpx.InvalidURL as error:
+            raise errors.BadRequest("The path or query cannot be passed on.") from error
         except httpx.HTTPError as error:
             raise errors.BackendUnavailable(headers={"Retry-After": "5"}) from error
 

@@ -51,7 +51,8 @@ class Event:
     event_id: str
     partner_id: UUID
     event_type: str
-    payload: Json
+    payload: Json | None
+    """None: it was cleared after its time."""
     request_id: str | None = None
     created_at: datetime
 

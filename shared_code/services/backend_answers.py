@@ -57,22 +57,26 @@ def understood(returned: Returned) -> Returned:
         return returned
     if returned.status < 400:
         raise errors.BackendFailed()
+    raise refusal(returned)
+
+
+def refusal(returned: Returned) -> errors.PinkSyncError:
     told = parsed(returned.body)
     message, code = str(told.get("message") or ""), str(told.get("code") or "")
     members = {"backend": {"code": code, "message": message, "payload": told.get("payload")}}
     if message.startswith("Duplicate record detected"):
-        raise errors.Conflict("The backend has such a record already.", members=members)
+        return errors.Conflict("The backend has such a record already.", members=members)
     if returned.status == 404:
-        raise errors.NotFound(message or None, members=members)
+        return errors.NotFound(message or None, members=members)
     if returned.status == 429 or code == "ERROR_CODE_TOO_MANY_REQUESTS":
-        raise errors.BackendUnavailable("The backend asks for a pause.", headers={"Retry-After": "20"})
+        return errors.BackendUnavailable("The backend asks for a pause.", headers={"Retry-After": "20"})
     if returned.status in (401, 403):
-        raise errors.BackendFailed("The backend refuses the gateway's own key; the operator must look.")
+        return errors.BackendFailed("The backend refuses the gateway's own key; the operator must look.")
     if returned.status < 500:
-        raise errors.BadRequest(message or "The backend does not take this request.", members=members)
-    if message in ("Connection lost",) or message.startswith("SQL Error"):
-        raise errors.BackendUnavailable(headers={"Retry-After": "5"})
-    raise errors.BackendFailed()
+        return errors.BadRequest(message or "The backend does not take this request.", members=members)
+    if message == "Connection lost" or message.startswith("SQL Error"):
+        return errors.BackendUnavailable(headers={"Retry-After": "5"})
+    return errors.BackendFailed()
 
 
 def readable(returned: Returned) -> bool:

@@ -1,6 +1,7 @@
 """The partners' own credentials: opened here, put into one request, and shown nowhere."""
 
 import base64
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlencode
@@ -13,6 +14,21 @@ from shared_code.ports import Cipher
 
 CREDENTIALS_FIELD = "partners.credentials"
 DEFAULT_HEADER = "X-API-Key"
+HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~\-]{1,100}", re.ASCII)
+RESERVED_HEADERS = frozenset(
+    {
+        "accept-encoding",
+        "connection",
+        "content-length",
+        "expect",
+        "host",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+"""What says where a request goes and where it ends is never a credential."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +50,19 @@ class PartnerCredentials:
         if partner.credentials_encrypted is None:
             return Injection()
         sealed = self.cipher.open(partner.credentials_encrypted, str(partner.partner_id), CREDENTIALS_FIELD)
-        return injection(partner.auth_method, orjson.loads(sealed))
+        return checked(injection(partner.auth_method, orjson.loads(sealed)))
+
+
+def checked(made: Injection) -> Injection:
+    for name, value in made.headers.items():
+        if not HEADER_NAME.fullmatch(name) or name.lower() in RESERVED_HEADERS or not sendable(value):
+            raise errors.Conflict("The partner's stored credentials cannot be sent in a header; store others.")
+    return made
+
+
+def sendable(value: str) -> bool:
+    """Can a header have this value?"""
+    return value.isascii() and value.replace("\t", " ").isprintable()
 
 
 def injection(method: AuthMethod, known: Mapping[str, str]) -> Injection:

@@ -42,7 +42,8 @@ logger = logging.getLogger("pinksync.deliveries")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryReport:
     delivery: Delivery
-    payload: Json
+    payload: Json | None
+    """None: it was cleared after its time."""
     attempts: Sequence[Attempt]
 
 
@@ -65,7 +66,7 @@ class DeliveryService:
             caller.reach(delivery.partner_id)
             event = await reading.events.get(delivery.partner_id, delivery.event_id)
             attempts = await reading.deliveries.attempts(delivery_id)
-        return DeliveryReport(delivery=delivery, payload=event.payload if event else {}, attempts=attempts)
+        return DeliveryReport(delivery=delivery, payload=event.payload if event else None, attempts=attempts)
 
     async def retry(self, caller: Caller, delivery_id: UUID, *, force: bool) -> Delivery:
         """Owed to the webhook service from now on: one more attempt. A delivered one only with force."""
@@ -77,6 +78,9 @@ class DeliveryService:
             caller.reach(delivery.partner_id)
             if delivery.status is DeliveryStatus.DELIVERED and not force:
                 raise errors.Conflict('It is delivered; to send it again say `{"force": true}`.')
+            event = await transaction.events.get(delivery.partner_id, delivery.event_id)
+            if event is None or event.payload is None:
+                raise errors.Gone("Its payload was cleared after its time; it cannot be sent again.")
             endpoint = await transaction.endpoints.get(delivery.endpoint_id)
             if endpoint is None or endpoint.deleted_at or not endpoint.enabled:
                 raise errors.Conflict("Its endpoint is disabled or gone; enable it first.")

@@ -9,7 +9,7 @@ from uuid import UUID
 from shared_code import errors
 from shared_code.model import Caller, Endpoint, Page, Partner, PartnerStatus
 from shared_code.ports import Circuit, Forward, PartnerApi, Returned, Store
-from shared_code.services.credentials import PartnerCredentials
+from shared_code.services.credentials import PartnerCredentials, sendable
 
 PASSED_ON = frozenset(
     {"accept", "accept-language", "content-type", "if-match", "if-none-match", "if-modified-since", "range"}
@@ -17,28 +17,32 @@ PASSED_ON = frozenset(
 """Request headers that reach the partner; everything else, our key first of all, stays here."""
 NOT_PASSED_BACK = frozenset(
     {
+        "alt-svc",
+        "cache-control",
+        "clear-site-data",
         "connection",
+        "content-encoding",
+        "content-length",
+        "date",
+        "idempotency-replayed",
         "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
+        "nel",
+        "report-to",
+        "reporting-endpoints",
+        "server",
+        "set-cookie",
+        "strict-transport-security",
         "te",
         "trailer",
         "transfer-encoding",
         "upgrade",
-        "content-length",
-        "content-encoding",
-        "set-cookie",
-        "server",
-        "date",
-        "strict-transport-security",
-        "alt-svc",
         "www-authenticate",
-        "access-control-allow-origin",
-        "access-control-allow-credentials",
+        "x-cache",
         "x-request-id",
     }
 )
-"""Of the connection, or of the partner's own relation to browsers: none of it is the caller's."""
+NEVER_PASSED_BACK = ("access-control-", "proxy-", "ratelimit", "x-pinksync-", "x-ratelimit-")
+"""Of the connection, of the partner's own relation to browsers, or the gateway's to say: none of it is the caller's."""
 UNSAFE_SEGMENTS = frozenset({".", ".."})
 
 
@@ -73,17 +77,22 @@ class ProxyService:
         """The partner's answer, whatever its status, without what is only for the connection itself."""
         partner = await self._partner(call.partner_id)
         injection = await self.credentials.injection(partner)
-        headers = {name: value for name, value in call.headers.items() if name in PASSED_ON}
         request = Forward(
             method=call.method,
             path=safe_path(call.path),
             query=join(call.query, injection.query),
-            headers={**headers, "X-Request-Id": call.request_id, "User-Agent": "PinkSync/1", **injection.headers},
+            headers={
+                **passed_on(call.headers),
+                "X-Request-Id": call.request_id,
+                "User-Agent": "PinkSync/1",
+                **injection.headers,
+            },
             body=call.body,
         )
         returned = await self._guarded(partner, request)
-        shown = {name: value for name, value in returned.headers.items() if name not in NOT_PASSED_BACK}
-        return replace(returned, headers=shown)
+        if not 200 <= returned.status <= 599:
+            raise errors.UpstreamFailed("The partner's API answered with a status that HTTP does not have.")
+        return replace(returned, headers=passed_back(returned.headers))
 
     async def check(self, caller: Caller, partner_id: UUID) -> Sequence[Check]:
         """Reaches the partner's API with its credentials, and each of its webhook endpoints without any."""
@@ -154,10 +163,28 @@ async def timed(name: str, ask: Callable[[], Awaitable[str]]) -> Check:
     return Check(name=name, ok=ok, latency_ms=round((time.perf_counter() - began) * 1000), detail=detail)
 
 
+def passed_on(headers: Mapping[str, str]) -> dict[str, str]:
+    """Refused rather than left out when it cannot be sent: without its If-Match a write is another write."""
+    passed = {name: value for name, value in headers.items() if name in PASSED_ON}
+    for name, value in passed.items():
+        if not sendable(value):
+            raise errors.BadRequest(f"The header {name} has a value that cannot be passed on.")
+    return passed
+
+
+def passed_back(headers: Mapping[str, str]) -> dict[str, str]:
+    return {
+        name: value
+        for name, value in headers.items()
+        if name not in NOT_PASSED_BACK and not name.startswith(NEVER_PASSED_BACK) and sendable(value)
+    }
+
+
 def safe_path(path: str) -> str:
-    """As it was sent. A step upwards, however it is spelled, is refused."""
+    """As it was sent. A step upwards, however it is spelled, is refused; some servers read `..;x` as one, too."""
     plain = unquote(unquote(path)).replace("\\", "/")
-    if any(segment in UNSAFE_SEGMENTS for segment in plain.split("/")) or not path.isascii():
+    segments = {segment.partition(";")[0] for segment in plain.split("/")}
+    if segments & UNSAFE_SEGMENTS or not path.isascii():
         raise errors.BadRequest("The path may not have `.` or `..` segments.")
     return quote(path, safe="/%!$&'()*+,;=:@-._~")
 

@@ -174,7 +174,7 @@ class Relay:
         async with self.store.reading() as reading:
             partner = await reading.partners.get(item.partner_id)
             event = await reading.events.get(item.partner_id, item.subject)
-        if event and partner and not partner.deleted_at:
+        if event and event.payload is not None and partner and not partner.deleted_at:
             await self.service.send(event)
 
     async def _close_partner(self, item: OutboxItem) -> None:
