@@ -9,10 +9,9 @@ whatever it guards (facts/azure-functions.md §0.1).
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Unpack
 
 import azure.functions as func
 from pydantic import BaseModel, ValidationError
@@ -20,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 from functions import body as bodies
 from functions import replies
 from functions.request import Incoming, incoming
+from functions.route import ALL_METHODS, Access, Call, Endpoint, Handler, Nothing, Options, Reply
 from shared_code import errors, gateway
 from shared_code.errors import PinkSyncError
 from shared_code.gateway import Gateway
@@ -30,103 +30,20 @@ from shared_code.services.access import Admission
 from shared_code.services.idempotency import Answer, OnceKey, once_key
 from shared_code.services.resources import answer_name
 
-ALL_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
-API_BODY_BYTES = 1024 * 1024
-SIGNED_BODY_BYTES = 256 * 1024
+__all__ = [
+    "ALL_METHODS",
+    "ENDPOINTS",
+    "Access",
+    "Call",
+    "Endpoint",
+    "Nothing",
+    "Reply",
+    "add_function",
+    "check_media_type",
+    "endpoint",
+]
 
 logger = logging.getLogger("pinksync.http")
-
-
-class Access(StrEnum):
-    """Who may call a route. Closed until one of these opens it."""
-
-    OPEN = "open"
-    SIGNED = "signed"
-    """No key, but a signature that the handler itself checks on the raw body."""
-    KEY = "key"
-    """Any valid key; the service shows it nothing but its own partner's."""
-    ADMIN = "admin"
-
-
-class Nothing(BaseModel):
-    """A body or query that carries nothing."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call[Body: BaseModel = Nothing, Query: BaseModel = Nothing]:
-    """One request as its handler sees it: proven, checked and parsed."""
-
-    gateway: Gateway
-    request: Incoming
-    body: Body
-    query: Query
-    _caller: Caller | None = None
-    _admission: Admission | None = None
-
-    @property
-    def caller(self) -> Caller:
-        """Who calls. Only routes with Access.KEY or Access.ADMIN have one."""
-        if self._caller is None:
-            raise RuntimeError("an open route has no caller")
-        return self._caller
-
-    @property
-    def admission(self) -> Admission:
-        """How the caller was let in: its limit, and what the cache knew besides."""
-        if self._admission is None:
-            raise RuntimeError("an open route admits nobody")
-        return self._admission
-
-    @property
-    def path(self) -> Mapping[str, str]:
-        return self.request.path
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
-    """What a handler answers. `model` becomes the JSON body; `content` is for what is not JSON."""
-
-    model: BaseModel | None = None
-    status: int = 200
-    headers: Mapping[str, str] = field(default_factory=dict[str, str])
-    content: bytes | None = None
-    content_type: str = replies.JSON
-    settle: Callable[[], Awaitable[BaseModel]] | None = None
-    """Runs after the commit and gives the body again, for what becomes known only then."""
-
-
-type Handler = Callable[[Any], Awaitable[Reply]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
-    """One registered HTTP function, as routing, serving and OpenAPI all see it."""
-
-    name: str
-    methods: tuple[str, ...]
-    route: str
-    access: Access
-    scope: str | None
-    body: type[BaseModel] | None
-    query: type[BaseModel] | None
-    answer: type[BaseModel] | None
-    status: int
-    content_type: str
-    tag: str
-    summary: str
-    once: bool
-    """Honours Idempotency-Key."""
-    cached: bool
-    """A kept answer of the backend may do."""
-    raw_body: bool
-    """The handler passes the body on as it is."""
-    costly: int
-    """Requests a minute that a partner may make here, within its own limit; 0: only its own holds."""
-    handler: Handler
-
-    @property
-    def body_limit(self) -> int:
-        return SIGNED_BODY_BYTES if self.access is Access.SIGNED else API_BODY_BYTES
 
 
 ENDPOINTS: list[Endpoint] = []
@@ -134,47 +51,23 @@ ENDPOINTS: list[Endpoint] = []
 
 
 def endpoint(
-    blueprint: func.Blueprint,
-    method: str,
-    route: str,
-    *,
-    access: Access,
-    tag: str,
-    scope: str | None = None,
-    body: type[BaseModel] | None = None,
-    query: type[BaseModel] | None = None,
-    answer: type[BaseModel] | None = None,
-    status: int = 200,
-    content_type: str = replies.JSON,
-    once: bool = False,
-    cached: bool = False,
-    raw_body: bool = False,
-    costly: int = 0,
+    blueprint: func.Blueprint, method: str, route: str, *, access: Access, tag: str, **options: Unpack[Options]
 ) -> Callable[[Handler], Handler]:
     """Registers the handler below it as an HTTP function, behind every guard. The name is the handler's own.
 
-    `method` is one, or `*` for all. A scope may name path parameters: `read:{resource}`.
+    `method` is one, or `*` for all.
     """
 
     def register(handler: Handler) -> Handler:
         made = Endpoint(
             name=handler.__name__,
+            summary=" ".join((handler.__doc__ or handler.__name__).split()),
             methods=ALL_METHODS if method == "*" else (method,),
             route=route,
             access=access,
-            scope=scope,
-            body=body,
-            query=query,
-            answer=answer,
-            status=status,
-            content_type=content_type,
             tag=tag,
-            summary=" ".join((handler.__doc__ or handler.__name__).split()),
-            once=once,
-            cached=cached,
-            raw_body=raw_body,
-            costly=costly,
             handler=handler,
+            **options,
         )
         ENDPOINTS.append(made)
         add_function(blueprint, made)

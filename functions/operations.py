@@ -146,21 +146,11 @@ def segment_fits(wanted: str, given: str) -> bool:
 
 CATCH_ALL = Endpoint(
     name="zz_not_found",
+    summary="Anything else: a problem document.",
     methods=ALL_METHODS,
     route="{*path}",
     access=Access.OPEN,
-    scope=None,
-    body=None,
-    query=None,
-    answer=None,
-    status=404,
-    content_type="application/problem+json",
     tag="Operations",
-    summary="Anything else: a problem document.",
-    once=False,
-    cached=False,
-    raw_body=False,
-    costly=0,
     handler=nowhere,
 )
 """Sorts last by name, so the host tries it last; it is the only function with more than one method."""
