@@ -39,7 +39,7 @@ install: .venv/.installed
 	"$$python" devstack/install.py
 
 test: install
-	@$(PY) -m pytest -n 2 $(ARGS)
+	@$(PY) -m pytest -n 2 --dist loadfile $(ARGS)
 
 check: install
 	@$(PY) -m ruff format --check .

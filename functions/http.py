@@ -120,6 +120,7 @@ async def answered(made: Endpoint, exchange: Exchange) -> Answer:
     house = gateway.current()
     caller = await admitted(made, exchange, house)
     request = exchange.request
+    check_text(request)
     check_size(made, request)
     call = Call(
         gateway=house,
@@ -214,6 +215,14 @@ def to_answer(reply: Reply, model: BaseModel | None) -> Answer:
     content = reply.content if reply.content is not None else replies.json_bytes(model)
     headers = {"Content-Type": reply.content_type, **reply.headers} if content else dict(reply.headers)
     return Answer(status=reply.status, headers=headers, body=content)
+
+
+def check_text(request: Incoming) -> None:
+    """NUL has no place in a path or a query, and none in PostgreSQL."""
+    if any("\x00" in value for value in request.path.values()):
+        raise errors.NotFound()
+    if any("\x00" in value for value in request.query.values()):
+        raise errors.InvalidParameter("A query parameter may not have the character NUL.")
 
 
 def check_size(made: Endpoint, request: Incoming) -> None:

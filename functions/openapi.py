@@ -41,6 +41,13 @@ PROBLEM_SCHEMA: dict[str, Any] = {
         },
     },
 }
+PARTNER_HEADER: dict[str, Any] = {
+    "name": "X-Partner-Id",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "format": "uuid"},
+    "description": "For a key of no partner: whom it acts for.",
+}
 LIMIT_HEADERS = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset", "RateLimit-Policy", "RateLimit")
 
 
@@ -153,11 +160,15 @@ def without_null(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def header_parameters(made: Endpoint) -> list[dict[str, Any]]:
+    named = [PARTNER_HEADER] if made.route.startswith("api/v1/") else []
     if not made.once:
-        return []
+        return named
     schema = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"}
     text = "The same key and request again: the stored answer."
-    return [{"name": "Idempotency-Key", "in": "header", "required": False, "schema": schema, "description": text}]
+    return [
+        *named,
+        {"name": "Idempotency-Key", "in": "header", "required": False, "schema": schema, "description": text},
+    ]
 
 
 def responses(made: Endpoint, schemas: Schemas) -> dict[str, Any]:
@@ -169,25 +180,28 @@ def responses(made: Endpoint, schemas: Schemas) -> dict[str, Any]:
     found = {str(made.status): good}
     if made.name == "ready":
         found["503"] = good | {"description": "The gateway cannot serve."}
+    if made.cached:
+        found["304"] = {"description": "As it was when you got its `ETag`."}
+    if "{*" in made.route:
+        found["default"] = {"description": "Whatever the other side answered."}
     return found | {str(status): problem(status) for status in problems(made)}
 
 
 def problems(made: Endpoint) -> list[int]:
     """The statuses of problem documents that this route can answer."""
-    found: set[int] = set()
-    if made.access in (Access.KEY, Access.ADMIN):
-        found |= {401, 403, 429, 503}
-    if made.query or made.body:
-        found |= {400}
-    if made.body:
-        found |= {411, 413, 415, 422}
-    if "{" in made.route or made.body or (made.query and "partner_id" in made.query.model_fields):
-        found |= {404}
-    if made.once:
-        found |= {400, 409, 422}
-    if made.access is Access.SIGNED:
-        found |= {400, 413, 503}
-    return sorted(found)
+    asks_for_a_partner = made.query is not None and "partner_id" in made.query.model_fields
+    passes_on = made.access is Access.KEY and (made.cached or made.raw_body)
+    rules = (
+        (made.access in (Access.KEY, Access.ADMIN), {401, 403, 429, 503}),
+        (made.query or made.body, {400}),
+        (made.body, {411, 413, 415, 422}),
+        ("{" in made.route or made.body or asks_for_a_partner, {404}),
+        (made.once, {400, 409, 422}),
+        (made.access is Access.SIGNED, {400, 413, 503}),
+        (passes_on, {400, 502, 504}),
+        (passes_on and made.raw_body, {409, 411, 413, 415}),
+    )
+    return sorted({status for holds, statuses in rules if holds for status in statuses})
 
 
 def problem(status: int) -> dict[str, Any]:

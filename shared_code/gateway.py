@@ -20,7 +20,6 @@ from shared_code.adapters import jsonschema_check, svix_signature
 from shared_code.adapters.aesgcm_cipher import AesGcmCipher
 from shared_code.adapters.bcrypt_hasher import BcryptHasher
 from shared_code.adapters.degrading_access_cache import DegradingAccessCache
-from shared_code.adapters.http_probes import http_probe, table_probe
 from shared_code.adapters.httpx_partner_api import HttpxPartnerApi
 from shared_code.adapters.httpx_url_rule import HttpxUrlRule
 from shared_code.adapters.memory_access_cache import MemoryAccessCache
@@ -33,6 +32,7 @@ from shared_code.adapters.redis_client import Outage, connect
 from shared_code.adapters.redis_key_use import RedisKeyUse
 from shared_code.adapters.redis_strikes import RedisStrikes
 from shared_code.adapters.svix_webhooks import SvixWebhooks
+from shared_code.adapters.tables_probe import table_probe
 from shared_code.adapters.xano_backend import XanoBackend
 from shared_code.model import Health
 from shared_code.ports import (
@@ -276,7 +276,7 @@ class Gateway:
             "postgres": lambda: answered(self.store.ping()),
             "redis": lambda: answered(self.cache.ping()),
             "svix": lambda: answered(self.webhooks.ping()),
-            "xano": lambda: http_probe(self.settings.xano_api_url),
+            "xano": lambda: answered(self.backend.ping()),
         }
         if self.settings.audit_storage_connection_string:
             connection = self.settings.audit_storage_connection_string

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from shared_code.adapters.memory_access_cache import keep
 from shared_code.adapters.redis_access_cache import RedisAccessCache
-from shared_code.adapters.redis_client import Outage, RedisDown, asked
+from shared_code.adapters.redis_client import Outage, RedisDown
 from shared_code.model import Grant
 from shared_code.ports import AccessCache, Ask, Look
 from shared_code.ports.access import ONLY_ACCESS
@@ -27,9 +27,13 @@ class DegradingAccessCache:
     local: AccessCache
     outage: Outage
     _proven_until: dict[str, float] = field(default_factory=dict[str, float], repr=False)
+    _untold: set[str] = field(default_factory=set[str])
+    """Tenants whose change Redis does not know of yet."""
 
     async def look(self, key_id: str, proof: str, ask: Ask = ONLY_ACCESS) -> Look:
         async def shared() -> Look:
+            if self._untold:
+                await self._tell()
             return await self.shared.look(key_id, proof, ask)
 
         async def local() -> Look:
@@ -54,11 +58,17 @@ class DegradingAccessCache:
     async def forget(self, tenant: str) -> None:
         """Both: what this process holds is void too, should Redis be down next."""
         await self.local.forget(tenant)
+        self._untold.add(tenant)
         try:
-            await asked(lambda: self.shared.forget(tenant))
-        except RedisDown as error:
-            self.outage.begin(error)
-            logger.error("a change of %s is not told to the other processes; they see it within a minute", tenant)
+            await self.outage.insist(self._tell)
+        except RedisDown:
+            logger.error("a change of %s is not told to the other processes yet; it is within a minute", tenant)
+
+    async def _tell(self) -> None:
+        """What could not be told while Redis was down comes before anything that Redis still remembers."""
+        for tenant in tuple(self._untold):
+            await self.shared.forget(tenant)
+            self._untold.discard(tenant)
 
     async def ping(self) -> None:
         await self.shared.ping()

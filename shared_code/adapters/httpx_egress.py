@@ -33,7 +33,7 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
 
     def __init__(self, *, loopback: bool) -> None:
         self.loopback = loopback
-        self.inner = AnyIOBackend()
+        self.inner: httpcore.AsyncNetworkBackend = AnyIOBackend()
 
     async def connect_tcp(
         self,

@@ -7,7 +7,8 @@ from typing import Any
 import orjson
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
-from referencing import Registry
+from referencing import Registry, Resource
+from referencing.jsonschema import DRAFT202012
 
 from shared_code.model import Json
 
@@ -30,7 +31,22 @@ def check(schema: Json, value: Any) -> Sequence[tuple[str, str]]:
 def validator_for(schema: bytes) -> Draft202012Validator:
     parsed = orjson.loads(schema)
     Draft202012Validator.check_schema(parsed)
+    check_references(parsed)
     return Draft202012Validator(parsed, registry=Registry())
+
+
+def check_references(schema: Any) -> None:
+    """Raises for a reference that leads nowhere, before anybody is checked against it."""
+    resolver = Registry().with_resource("", Resource(schema, DRAFT202012)).resolver("")
+    waiting = [schema]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict):
+            if isinstance(reference := node.get("$ref"), str):
+                resolver.lookup(reference)
+            waiting.extend(node.values())
+        elif isinstance(node, list):
+            waiting.extend(node)
 
 
 def pointer(path: Sequence[object]) -> str:

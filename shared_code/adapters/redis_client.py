@@ -1,10 +1,11 @@
 """The one Redis client of a process, its failures as one, and what to do while it is down."""
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import redis.asyncio
 from redis.asyncio.retry import Retry
@@ -12,8 +13,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 PATIENCE = 0.1
-LATE = PATIENCE * 1.5
 PAUSE_SECONDS = 2.0
+AT_ONCE = 20
 
 logger = logging.getLogger("pinksync.redis")
 
@@ -43,9 +44,13 @@ def connect(url: str) -> redis.asyncio.Redis:
 
 @dataclass(eq=False, slots=True)
 class Outage:
-    """Whether Redis is worth asking. After a failure it is left alone for two seconds: an outage costs nothing."""
+    """Whether Redis is worth asking. After a failure it is left alone for two seconds: an outage costs nothing.
+
+    A few calls at a time: a burst would else open a connection for each, and none would be done in its time.
+    """
 
     _skip_until: float = 0.0
+    _places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
 
     @property
     def on(self) -> bool:
@@ -53,12 +58,30 @@ class Outage:
 
     async def either[T](self, shared: Callable[[], Awaitable[T]], local: Callable[[], Awaitable[T]]) -> T:
         """What Redis says, or while it is down what this process knows."""
+        try:
+            return await self.reach(shared)
+        except RedisDown:
+            return await local()
+
+    async def reach[T](self, shared: Callable[[], Awaitable[T]]) -> T:
+        """What Redis says. Raises RedisDown, at once while it is known to be down."""
         if not self.on:
-            try:
-                return await asked(shared)
-            except RedisDown as error:
-                self.begin(error)
-        return await local()
+            async with self._places:
+                if not self.on:
+                    return await self._asked(shared)
+        raise RedisDown("it was down a moment ago")
+
+    async def insist[T](self, shared: Callable[[], Awaitable[T]]) -> T:
+        """The same, for what must not be left out because of a moment ago."""
+        async with self._places:
+            return await self._asked(shared)
+
+    async def _asked[T](self, shared: Callable[[], Awaitable[T]]) -> T:
+        try:
+            return await asked(shared)
+        except RedisDown as error:
+            self.begin(error)
+            raise
 
     def begin(self, error: RedisDown) -> None:
         logger.warning("redis does not answer (%s); serving from this process's memory", error)
@@ -66,11 +89,12 @@ class Outage:
 
 
 async def asked[T](shared: Callable[[], Awaitable[T]]) -> T:
-    """What Redis says; it is asked again when its time ran out late: then this process was busy, not Redis."""
-    began = time.monotonic()
+    """What Redis says, asked twice: a connection may be stale, and a busy process late to see what has long come.
+
+    Then what was asked may have been done twice: a request counted as two, never two as one.
+    """
     try:
         return await shared()
-    except RedisDown:
-        if time.monotonic() - began < LATE:
-            raise
-    return await shared()
+    except RedisDown as error:
+        logger.warning("redis did not answer (%s); asked again", error)
+        return await shared()

@@ -16,10 +16,12 @@ class RedisKeyUse:
     outage: Outage
 
     async def take(self, most: int) -> Mapping[str, datetime]:
-        try:
+        async def pop() -> Any:
             with translated():
-                popped: Any = await self.client.zpopmin("used", most)
-        except RedisDown as error:
-            self.outage.begin(error)
+                return await self.client.zpopmin("used", most)
+
+        try:
+            popped = await self.outage.reach(pop)
+        except RedisDown:
             return {}
         return {name.decode(): datetime.fromtimestamp(at, UTC) for name, at in popped}

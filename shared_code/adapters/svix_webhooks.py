@@ -35,6 +35,7 @@ from svix.models import (
     EventTypeUpsertIn,
     MessageAttemptOut,
     MessageIn,
+    MessageStatus,
     ReplayIn,
 )
 
@@ -199,13 +200,29 @@ class SvixWebhooks:
             return
 
     async def resend(self, delivery: Delivery) -> None:
-        """What was never tried there (the endpoint was disabled then) cannot be resent, only replayed."""
+        """What was never tried there (the endpoint was disabled then) cannot be resent, only replayed.
+
+        A replay takes messages of the same millisecond along; they are under way then, and not sent twice.
+        """
         app, uid = str(delivery.partner_id), endpoint_uid(delivery.endpoint_id)
+        if not delivery.attempt_count:
+            known = await self._status_at(app, delivery.event_id, uid)
+            if known is None:
+                return await self._replay(app, uid, delivery.event_id)
+            if known is not MessageStatus.FAIL:
+                return None
         try:
             with translated():
                 await self.client.message_attempt.resend(app, delivery.event_id, uid)
         except Missing:
             await self._replay(app, uid, delivery.event_id)
+
+    async def _status_at(self, app: str, event_id: str, uid: str) -> MessageStatus | None:
+        with translated():
+            places = await self.client.message_attempt.list_attempted_destinations(
+                app, event_id, MessageAttemptListAttemptedDestinationsOptions(limit=PAGE)
+            )
+        return next((place.status for place in places.data if place.uid == uid), None)
 
     async def _replay(self, app: str, uid: str, event_id: str) -> None:
         """The messages of this very moment that the endpoint has missed; an older self-hosted Svix cannot do it."""
@@ -221,6 +238,7 @@ class SvixWebhooks:
             raise
 
     async def outcomes(self, partner_id: UUID, event_id: str) -> Sequence[Outcome]:
+        """A deleted endpoint has lost its uid there; its outcome goes by Svix's own id for it."""
         app = str(partner_id)
         try:
             with translated():
@@ -235,12 +253,11 @@ class SvixWebhooks:
         oldest_first = sorted(tries.data, key=lambda attempt: attempt.timestamp)
         return [
             Outcome(
-                endpoint_id=own_id(place.uid),
+                endpoint_id=own_id(place.uid) or place.id,
                 attempts=[to_attempt(a, own_id(place.uid)) for a in oldest_first if a.endpoint_id == place.id],
                 next_retry_at=place.next_attempt,
             )
             for place in places.data
-            if place.uid
         ]
 
     async def ping(self) -> None:

@@ -46,6 +46,15 @@ class XanoBackend:
         except httpx.HTTPError as error:
             raise errors.BackendUnavailable(headers={"Retry-After": "5"}) from error
 
+    async def ping(self) -> None:
+        """Whatever it answers below 500, it is there."""
+        try:
+            response = await self.client.get(self.url)
+        except httpx.HTTPError as error:
+            raise errors.BackendUnavailable() from error
+        if response.status_code >= 500:
+            raise errors.BackendUnavailable()
+
     async def close(self) -> None:
         if "client" in self.__dict__:
             await self.client.aclose()

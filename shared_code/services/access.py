@@ -4,6 +4,7 @@ Warm, it costs one round trip to the cache. Cold, the key row is read, bcrypt ru
 and what was learned is remembered. Unknown keys, wrong secrets and dead keys are refused in one way.
 """
 
+import asyncio
 from dataclasses import dataclass, field, replace
 
 from shared_code import errors
@@ -49,6 +50,7 @@ class Access:
     admin_limit: int
     most_strikes: int
     """Failed proofs a minute from one address; after that its unproven keys cost no bcrypt."""
+    _proving: dict[str, asyncio.Future[None]] = field(default_factory=dict[str, "asyncio.Future[None]"])
 
     async def admit(self, presented: str | None, address: str | None = None, ask: Ask = ONLY_ACCESS) -> Admission:
         """Raises Unauthorized. Whether the partner is in good standing is the Admission's to say."""
@@ -59,9 +61,17 @@ class Access:
         look = await self.cache.look(key.key_id, proof, ask)
         if look.grant is None or self._expired(look.grant):
             if not look.proven:
-                await self._prove(key, address or "unknown")
+                await self._prove_once(key, proof, address or "unknown")
             look = replace(await self._remembered(key, proof, ask), degraded=look.degraded)
         return admission(look)
+
+    async def _prove_once(self, key: PresentedKey, proof: str, address: str) -> None:
+        """The first requests of a new key come in a burst: one bcrypt serves them all."""
+        running = self._proving.get(proof)
+        if running is None:
+            running = self._proving[proof] = asyncio.ensure_future(self._prove(key, address))
+            running.add_done_callback(lambda _: self._proving.pop(proof, None))
+        await asyncio.shield(running)
 
     async def _prove(self, key: PresentedKey, address: str) -> None:
         """bcrypt, unless this address failed too often just now (facts/security.md 2.2)."""

@@ -11,7 +11,7 @@ from shared_code.ports import AccessCache, Clock, KeyHasher, Store, Transaction
 from shared_code.services.audit import Fact, note
 from shared_code.services.key_format import PresentedKey, mint
 
-LONGEST_GRACE = timedelta(days=7)
+LONGEST_LIFE = timedelta(days=36_500)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +68,7 @@ class ApiKeyService:
         caller.own()
         scopes = wanted.scopes if wanted.scopes is not None else default_scopes(caller, partner_id)
         check_scopes(caller, scopes, partner_id)
+        check_limit(caller, wanted.rate_limit_per_minute)
         now = self.now()
         check_expiry(wanted.expires_at, now)
         minted = await self.ring.mint(replace(wanted, partner_id=partner_id, scopes=scopes), caller.actor, now)
@@ -156,6 +157,14 @@ def check_scopes(caller: Caller, scopes: Sequence[str], partner_id: UUID | None)
 def check_expiry(expires_at: datetime | None, now: datetime) -> None:
     if expires_at and expires_at <= now:
         refuse(errors.InvalidBody, "/expires_at", "This time is already past.")
+    if expires_at and expires_at - now > LONGEST_LIFE:  # also beyond what the database can give back as a time
+        refuse(errors.InvalidBody, "/expires_at", "This time is more than a hundred years away.")
+
+
+def check_limit(caller: Caller, limit: int | None) -> None:
+    """Its own limit is counted beside its partner's, so a partner that set it would be without one."""
+    if limit is not None and not caller.is_admin:
+        refuse(errors.InvalidBody, "/rate_limit_per_minute", "Only an admin gives a key a limit of its own.")
 
 
 def refuse(kind: type[errors.InvalidBody], pointer: str, detail: str) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import cast
 from uuid import UUID, uuid4
 
 from shared_code.model import AuditEntry, Caller, Grant, Listing, Origin, Page, Severity
@@ -44,8 +45,16 @@ async def note(transaction: Transaction, caller: Caller, fact: Fact, now: dateti
 
 
 def masked(changes: Mapping[str, object]) -> dict[str, object]:
-    """The same, with the value of every field that sounds like a secret hidden."""
-    return {name: MASK if secret(name) and value is not None else value for name, value in changes.items()}
+    """The same, with the value of every field that sounds like a secret hidden, however deep."""
+    return {name: MASK if secret(name) and value is not None else shown(value) for name, value in changes.items()}
+
+
+def shown(value: object) -> object:
+    if isinstance(value, Mapping):
+        return masked(cast(Mapping[str, object], value))
+    if isinstance(value, list):
+        return [shown(each) for each in cast(list[object], value)]
+    return value
 
 
 def secret(name: str) -> bool:

@@ -139,17 +139,18 @@ class DeliveryService:
         now = self.now()
         async with self.store.transaction() as transaction:
             for before, outcomes in batch:
-                outcome = next((found for found in outcomes if found.endpoint_id == before.endpoint_id), None)
+                outcome = await outcome_of(transaction, before, outcomes)
                 attempts = outcome.attempts if outcome else ()
                 after = before.learned(attempts, outcome.next_retry_at if outcome else None, now)
                 if not attempts and await self._missed(transaction, before):
-                    after = replace(before, status=DeliveryStatus.SKIPPED, next_retry_at=None)
+                    given_up = DeliveryStatus.FAILED if before.attempt_count else DeliveryStatus.SKIPPED
+                    after = replace(before, status=given_up, next_retry_at=None)
                 await transaction.deliveries.learn(after, attempts, next_check(after, now))
                 await self._review(transaction, before, after, now)
 
     async def _missed(self, transaction: Transaction, delivery: Delivery) -> bool:
         """Nothing was tried, and nothing will be: its endpoint was switched off in the meantime."""
-        if delivery.status is not DeliveryStatus.PENDING:
+        if delivery.status.final:
             return False
         endpoint = await transaction.endpoints.get(delivery.endpoint_id)
         return endpoint is not None and (not endpoint.enabled or endpoint.deleted_at is not None)
@@ -172,6 +173,15 @@ class DeliveryService:
             await transaction.reviews.add(exhausted)
         elif after.status is DeliveryStatus.DELIVERED:
             await transaction.reviews.settle(kind, subject, "Delivered after all.", now)
+
+
+async def outcome_of(transaction: Transaction, delivery: Delivery, outcomes: Sequence[Outcome]) -> Outcome | None:
+    """An endpoint that was deleted since goes by the service's own id there."""
+    known = {outcome.endpoint_id: outcome for outcome in outcomes}
+    if delivery.endpoint_id in known or not known:
+        return known.get(delivery.endpoint_id)
+    endpoint = await transaction.endpoints.get(delivery.endpoint_id)
+    return known.get(endpoint.svix_endpoint_id or "") if endpoint else None
 
 
 def next_check(delivery: Delivery, now: datetime) -> datetime | None:

@@ -119,6 +119,8 @@ class EndpointService:
     async def send_test(self, caller: Caller, endpoint_id: str, event_type: str | None) -> str:
         """An example of this type, or of the endpoint's first. Needs the webhook service now."""
         endpoint = await self._registered(caller, endpoint_id)
+        if not endpoint.enabled:
+            raise errors.Conflict("The endpoint is disabled; enable it first.")
         chosen = event_type or endpoint.events[0]
         if event_type:
             async with self.store.reading() as reading:

@@ -97,11 +97,14 @@ class InboundService:
         return total
 
     async def _secrets(self, partner_id: UUID | None) -> Sequence[str]:
-        """A partner that is unknown, or has no secret, is checked against nobody's: the answer takes as long."""
+        """One that is unknown or gone, or has no secret, is checked against nobody's: the answer takes as long."""
         if partner_id is None:
             return [NOBODY]
         async with self.store.reading() as reading:
+            partner = await reading.partners.get(partner_id)
             live = await reading.inbound_secrets.live(partner_id, self.now())
+        if partner is None or partner.deleted_at:
+            live = ()
         opened = [self.cipher.open(each.secret_encrypted, str(partner_id), SECRET_FIELD).decode() for each in live]
         return opened or [NOBODY]
 

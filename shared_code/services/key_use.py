@@ -13,9 +13,12 @@ class KeyUseService:
     store: Store
 
     async def flush(self) -> int:
+        """A batch that is not full is the last one: keys in use are marked again at once, and are for the next run."""
         total = 0
         while times := await self.uses.take(BATCH):
             async with self.store.transaction() as transaction:
                 await transaction.keys.used(times)
             total += len(times)
+            if len(times) < BATCH:
+                break
         return total

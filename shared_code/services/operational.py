@@ -1,6 +1,7 @@
 """What the webhook service tells us about itself: hints, never the truth. Each makes us ask (facts/svix.md §3)."""
 
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -16,6 +17,7 @@ from shared_code.services.deliveries import DeliveryService
 
 ATTEMPTS = frozenset({"message.attempt.failing", "message.attempt.exhausted", "message.attempt.recovered"})
 UID_PREFIX = "ps_"
+SVIX_ID = re.compile(r"[A-Za-z0-9\-_.]{1,256}", re.ASCII)
 
 logger = logging.getLogger("pinksync.operational")
 
@@ -36,10 +38,10 @@ class OperationalService:
         partner_id = uuid(data.get("appUid"))
         if partner_id is None:
             return
-        if kind in ATTEMPTS and isinstance(event_id := data.get("msgEventId"), str):
-            await self.deliveries.ask_soon(partner_id, event_id)
+        if kind in ATTEMPTS:
+            await self.deliveries.ask_soon(partner_id, known_id(data.get("msgEventId")))
         elif kind == "endpoint.disabled":
-            await self._disabled(partner_id, str(data.get("endpointUid") or ""), str(data.get("endpointId") or ""))
+            await self._disabled(partner_id, known_id(data.get("endpointUid")), known_id(data.get("endpointId")))
 
     async def _disabled(self, partner_id: UUID, uid: str, svix_id: str) -> None:
         """The service gave an endpoint up; from now on its events are skipped, and can be recovered later."""
@@ -70,6 +72,11 @@ def parsed(body: bytes) -> tuple[str, Mapping[str, Any]]:
     fields = cast(Mapping[str, Any], told)
     data = fields.get("data")
     return str(fields.get("type") or ""), cast(Mapping[str, Any], data) if isinstance(data, dict) else {}
+
+
+def known_id(told: object) -> str:
+    """An id in the form that Svix's have; of anything else nothing is known here."""
+    return told if isinstance(told, str) and SVIX_ID.fullmatch(told) else ""
 
 
 def uuid(text: object) -> UUID | None:

@@ -32,6 +32,7 @@ from shared_code.services.credentials import CREDENTIALS_FIELD
 from shared_code.services.endpoints import EndpointBook, NewEndpoint, OpenedEndpoint
 from shared_code.services.relay import Relay
 
+MOST_METADATA = 100
 CREDENTIALS: Mapping[AuthMethod, tuple[frozenset[str], frozenset[str]]] = {
     AuthMethod.API_KEY: (frozenset({"api_key"}), frozenset({"header", "query"})),
     AuthMethod.BEARER: (frozenset({"token"}), frozenset()),
@@ -245,8 +246,11 @@ def check_credentials(method: AuthMethod, credentials: Mapping[str, str]) -> Non
 
 def merged(before: Json, changes: Json) -> Json:
     """RFC 7396 at the top level: null removes a member."""
-    both = {**before, **changes}
-    return {name: value for name, value in both.items() if value is not None}
+    both = {name: value for name, value in {**before, **changes}.items() if value is not None}
+    if len(both) > MOST_METADATA:
+        detail = f"With what is there already this makes more than {MOST_METADATA} members."
+        raise errors.InvalidBody(violations=[errors.Violation(pointer="/metadata", detail=detail)])
+    return both
 
 
 def renamed(refusal: errors.InvalidBody, pointers: Mapping[str, str]) -> errors.InvalidBody:

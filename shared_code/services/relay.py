@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 from shared_code import errors
-from shared_code.model import EndpointState, OutboxItem, OutboxKind, Review, ReviewKind
+from shared_code.model import DeliveryStatus, EndpointState, OutboxItem, OutboxKind, Review, ReviewKind
 from shared_code.ports import Cipher, Clock, Refused, Store, WebhookService
 
 LEASE = timedelta(seconds=30)
@@ -21,6 +21,8 @@ BATCH = 50
 PATIENCE = 4.0
 """Seconds a request waits for its own item; after that the timer is the owner."""
 LONGEST_WAIT = 60.0
+ONE_ATTEMPT = timedelta(seconds=3)
+"""How long most attempts take, at most."""
 SECRET_FIELD = "webhook_endpoints.secret"  # noqa: S105 - the name of a field
 
 logger = logging.getLogger("pinksync.relay")
@@ -167,6 +169,8 @@ class Relay:
         await self.service.resend(delivery)
         async with self.store.transaction() as transaction:
             await transaction.deliveries.check(delivery.partner_id, delivery.event_id, self.now())
+            if delivery.status is DeliveryStatus.DELIVERED:  # finished; asked for once more, for the log's sake
+                await transaction.deliveries.again(delivery.id, self.now() + ONE_ATTEMPT)
 
     async def _send_event(self, item: OutboxItem) -> None:
         if item.partner_id is None:

@@ -44,6 +44,7 @@ class ReviewService:
     async def _replay(self, transaction: Transaction, resolved: Review, now: datetime) -> None:
         match resolved.kind:
             case ReviewKind.DELIVERY_EXHAUSTED:
+                await check_payload(transaction, UUID(resolved.subject))
                 await transaction.deliveries.again(UUID(resolved.subject), now)
                 await transaction.outbox.add(OutboxKind.RESEND_DELIVERY, resolved.partner_id, resolved.subject, now)
                 transaction.after_commit(self.relay.nudge)
@@ -52,6 +53,13 @@ class ReviewService:
             case ReviewKind.OUTBOX_REFUSED:
                 await transaction.outbox.revive(int(resolved.subject), now)
                 transaction.after_commit(self.relay.nudge)
+
+
+async def check_payload(transaction: Transaction, delivery_id: UUID) -> None:
+    delivery = await transaction.deliveries.get(delivery_id)
+    event = await transaction.events.get(delivery.partner_id, delivery.event_id) if delivery else None
+    if event is None or event.payload is None:
+        raise errors.Gone("Its payload was cleared after its time; it cannot be sent again.")
 
 
 def resolved_fact(resolved: Review, *, replay: bool) -> Fact:
