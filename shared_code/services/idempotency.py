@@ -15,6 +15,9 @@ from shared_code.ports import Cipher, Clock, Store
 
 KEY = re.compile(r"[\x21-\x7e]{1,255}")
 KEPT = timedelta(hours=24)
+LEASE = timedelta(seconds=30)
+HELD = 0
+"""The status of an answer that is still being worked on elsewhere."""
 FIELD = "idempotency_replies.body"
 
 
@@ -56,14 +59,40 @@ class Idempotency:
             await transaction.replies.keep(key.tenant, key.route, key.key, self._sealed(key, answer), self._until())
         return answer
 
+    async def leased(self, key: OnceKey, work: Callable[[], Awaitable[Answer]]) -> Answer:
+        """The same for work that is done elsewhere, where no transaction can take it back.
+
+        The key is held by a row for LEASE, not by an open transaction: a slow backend must not use up the
+        database's connections. After a crash the key is free again when the lease ends.
+        """
+        async with self.store.transaction() as transaction:
+            kept = await transaction.replies.claim(key.tenant, key.route, key.key)
+            if kept is None:
+                held = self._sealed(key, Answer(status=HELD, headers={}, body=b""))
+                await transaction.replies.keep(key.tenant, key.route, key.key, held, self.now() + LEASE)
+        if kept:
+            return self._replay(key, kept)
+        try:
+            answer = await work()
+        except BaseException:
+            await self._keep(key, Answer(status=HELD, headers={}, body=b""), self.now())
+            raise
+        await self._keep(key, answer, self._until())
+        return answer
+
     async def refine(self, key: OnceKey, answer: Answer) -> None:
         """What became known only after the commit replaces the kept answer."""
+        await self._keep(key, answer, self._until())
+
+    async def _keep(self, key: OnceKey, answer: Answer, until: datetime) -> None:
         async with self.store.transaction() as transaction:
-            await transaction.replies.keep(key.tenant, key.route, key.key, self._sealed(key, answer), self._until())
+            await transaction.replies.keep(key.tenant, key.route, key.key, self._sealed(key, answer), until)
 
     def _replay(self, key: OnceKey, kept: StoredReply) -> Answer:
         if kept.fingerprint != key.fingerprint:
             raise errors.IdempotencyKeyReused()
+        if kept.status == HELD:
+            raise errors.IdempotencyInFlight(headers={"Retry-After": "1"})
         body = self.cipher.open(kept.body_encrypted, key.tenant, FIELD)
         return Answer(status=kept.status, headers=kept.headers, body=body, replayed=True)
 

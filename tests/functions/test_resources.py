@@ -590,7 +590,6 @@ def test_a_failure_is_not_stored_under_the_idempotency_key(api: httpx.Client, pa
     assert (again.status_code, "idempotency-replayed" in again.headers) == (200, False)
 
 
-@pytest.mark.xfail(strict=True, reason="functions/http.py: the fingerprint leaves out X-Partner-Id")
 def test_one_idempotency_key_of_the_house_for_two_partners_is_two_requests(
     gateway: Gateway, partner: Connected, xano: Xano
 ):
@@ -602,7 +601,6 @@ def test_one_idempotency_key_of_the_house_for_two_partners_is_two_requests(
     assert second.status_code == 422 or second.json()["partner_id"] == other.id
 
 
-@pytest.mark.xfail(strict=True, reason="functions/http.py once(): the database connection is held while Xano works")
 def test_slow_posts_with_idempotency_keys_do_not_keep_others_from_the_database(
     gateway: Gateway, partner: Connected, xano: Xano
 ):

@@ -254,9 +254,6 @@ async def get_test(host: Service, key: Headers) -> Answer:
     return int(first.split()[1]), headers, json.loads(body)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="services/access.py: each caller runs a bcrypt of its own, and most are Overloaded"
-)
 async def test_a_new_key_that_forty_use_at_once_is_proven_once_for_all(pair: Pair):
     partner = pair.connect()
     answers = await asyncio.gather(*(get_test(pair.hosts[0], partner.key) for _ in range(40)))
