@@ -3,17 +3,15 @@
 import base64
 import json
 import secrets as random_source
-import string
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 from devstack.kept import read_json, write_private
 from devstack.process import StackError
+from shared_code.services import key_format
 
 ADMIN_EMAIL = "admin@pinksync.local"
-BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
 SVIX_RETRY = "1,2,4,8,16,30,60"
 EVERY_SECOND = "*/1 * * * * *"
 EVERY_MINUTE = "0 * * * * *"
@@ -82,22 +80,8 @@ def keyring() -> str:
     return json.dumps({"k1": random_key()})
 
 
-def base62(length: int) -> str:
-    return "".join(random_source.choice(BASE62) for _ in range(length))
-
-
 def api_key() -> str:
-    """`pk_live_<id>_<secret><checksum>`: the checksum is the CRC-32 of all before it, six base62 digits."""
-    text = f"pk_live_{base62(12)}_{base62(43)}"
-    return text + checksum(text)
-
-
-def checksum(text: str) -> str:
-    number, digits = zlib.crc32(text.encode("ascii")), ""
-    while number:
-        number, digit = divmod(number, 62)
-        digits = BASE62[digit] + digits
-    return digits.rjust(6, "0")
+    return key_format.mint("live").text
 
 
 def made_by(maker: Callable[[], str]) -> str:

@@ -15,9 +15,7 @@ from shared_code.model import Caller, Endpoint, EndpointState, OutboxKind
 from shared_code.ports import Cipher, Clock, Store, Transaction, UrlRule, WebhookService
 from shared_code.services.audit import Fact, note
 from shared_code.services.key_format import random_text
-from shared_code.services.relay import Relay
-
-SECRET_FIELD = "webhook_endpoints.secret"  # noqa: S105 - the name of a field
+from shared_code.services.relay import SECRET_FIELD, Relay
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

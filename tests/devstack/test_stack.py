@@ -50,7 +50,7 @@ class TestSecrets:
             assert key_format.parse(settings.api_key(), "live")
 
     def test_a_small_checksum_keeps_its_six_digits(self) -> None:
-        assert settings.checksum("") == "000000"
+        assert key_format.checksum("") == "000000"
 
     def test_no_secret_shows_when_a_description_is_printed(self) -> None:
         secrets = settings.Secrets()
