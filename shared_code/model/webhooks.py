@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Self
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from shared_code.model.records import Json
 
@@ -175,6 +175,10 @@ class Review:
     resolved_by: str | None = None
     resolved_at: datetime | None = None
     created_at: datetime
+
+    @classmethod
+    def opened(cls, kind: ReviewKind, subject: str, partner_id: UUID | None, reason: str, now: datetime) -> Self:
+        return cls(review_id=uuid4(), kind=kind, subject=subject, partner_id=partner_id, reason=reason, created_at=now)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from shared_code import errors
 from shared_code.model import (
@@ -162,15 +162,7 @@ class DeliveryService:
         kind, subject = ReviewKind.DELIVERY_EXHAUSTED, str(after.id)
         if after.status is DeliveryStatus.FAILED:
             reason = f"{after.attempt_count} attempts failed; the last answer was {after.response_code or 'none'}."
-            exhausted = Review(
-                review_id=uuid4(),
-                kind=kind,
-                subject=subject,
-                partner_id=after.partner_id,
-                reason=reason,
-                created_at=now,
-            )
-            await transaction.reviews.add(exhausted)
+            await transaction.reviews.add(Review.opened(kind, subject, after.partner_id, reason, now))
         elif after.status is DeliveryStatus.DELIVERED:
             await transaction.reviews.settle(kind, subject, "Delivered after all.", now)
 

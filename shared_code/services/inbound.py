@@ -17,13 +17,12 @@ from uuid import UUID
 import orjson
 
 from shared_code import errors
-from shared_code.model import Caller, InboundSecret, InboxItem, Json, Origin, ReviewKind
+from shared_code.model import Caller, InboundSecret, InboxItem, Json, Origin, Review, ReviewKind
 from shared_code.ports import Backend, Cipher, Clock, Forward, SignatureCheck, Store
 from shared_code.services.audit import Fact, note, system_caller
 from shared_code.services.backend_answers import understood
 from shared_code.services.events import EventService, NewEvent
 from shared_code.services.relay import pause
-from shared_code.services.reviews import review
 
 SECRET_FIELD = "inbound_secrets.secret"  # noqa: S105 - the name of a field
 NOBODY = "whsec_" + base64.b64encode(b"no partner has this secret: 32 b").decode()
@@ -159,7 +158,7 @@ class InboundService:
         now = self.now()
         async with self.store.transaction() as transaction:
             await transaction.inbox.bury(item.id, now, reason)
-            found = review(ReviewKind.INBOUND_UNROUTABLE, str(item.id), item.partner_id, reason, now)
+            found = Review.opened(ReviewKind.INBOUND_UNROUTABLE, str(item.id), item.partner_id, reason, now)
             await transaction.reviews.add(found)
 
 

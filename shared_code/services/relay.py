@@ -10,7 +10,7 @@ import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from shared_code import errors
 from shared_code.model import DeliveryStatus, EndpointState, OutboxItem, OutboxKind, Review, ReviewKind
@@ -193,14 +193,8 @@ class Relay:
 
 
 def refused(item: OutboxItem, reason: str, now: datetime) -> Review:
-    return Review(
-        review_id=uuid4(),
-        kind=ReviewKind.OUTBOX_REFUSED,
-        subject=str(item.id),
-        partner_id=item.partner_id,
-        reason=f"{item.kind.value} {item.subject}: {reason}",
-        created_at=now,
-    )
+    reason = f"{item.kind.value} {item.subject}: {reason}"
+    return Review.opened(ReviewKind.OUTBOX_REFUSED, str(item.id), item.partner_id, reason, now)
 
 
 def pause(attempts: int) -> timedelta:

@@ -2,17 +2,13 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from shared_code import errors
 from shared_code.model import Caller, Listing, OutboxKind, Page, Review, ReviewKind
 from shared_code.ports import Clock, Store, Transaction
 from shared_code.services.audit import Fact, note
 from shared_code.services.relay import Relay
-
-
-def review(kind: ReviewKind, subject: str, partner_id: UUID | None, reason: str, now: datetime) -> Review:
-    return Review(review_id=uuid4(), kind=kind, subject=subject, partner_id=partner_id, reason=reason, created_at=now)
 
 
 @dataclass(frozen=True, slots=True)
