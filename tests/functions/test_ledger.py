@@ -180,8 +180,8 @@ def test_killed_again_and_again_in_mid_flight_the_books_balance(
     delivered = {(endpoint_id, "delivered"): many for endpoint_id, many in expected.items()}
     eventually(lambda: statuses(stack) == delivered, PATIENCE)
 
-    backlog = asked(stack, "SELECT count(*) FROM outbox WHERE done_at IS NULL")
-    assert backlog == [(0,)]
+    # Svix may have taken an event and not said so: it arrives at once, and its debt is settled a retry later.
+    eventually(lambda: asked(stack, "SELECT count(*) FROM outbox WHERE done_at IS NULL") == [(0,)], PATIENCE)
     assert asked(stack, "SELECT count(*) FROM reviews") == [(0,)]
     balanced_at_svix(svix, publishing)
     for subscriber in publishing.subscribers:
