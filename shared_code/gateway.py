@@ -31,6 +31,7 @@ from shared_code.adapters.redis_circuit import RedisCircuit
 from shared_code.adapters.redis_client import Outage, connect
 from shared_code.adapters.redis_key_use import RedisKeyUse
 from shared_code.adapters.redis_strikes import RedisStrikes
+from shared_code.adapters.redis_wire import RedisWire
 from shared_code.adapters.svix_webhooks import SvixWebhooks
 from shared_code.adapters.tables_probe import table_probe
 from shared_code.adapters.xano_backend import XanoBackend
@@ -97,13 +98,17 @@ class Gateway:
         return connect(self.settings.redis_url)
 
     @cached_property
+    def wire(self) -> RedisWire:
+        return RedisWire(self.redis)
+
+    @cached_property
     def outage(self) -> Outage:
         return Outage()
 
     @cached_property
     def cache(self) -> AccessCache:
         sealing = AesGcmCipher({"c1": self.settings.cache_key})
-        return DegradingAccessCache(RedisAccessCache(self.redis, sealing), MemoryAccessCache(), self.outage)
+        return DegradingAccessCache(RedisAccessCache(self.wire, sealing), MemoryAccessCache(), self.outage)
 
     @cached_property
     def addresses(self) -> AddressLimit:
@@ -111,15 +116,15 @@ class Gateway:
 
     @cached_property
     def strikes(self) -> Strikes:
-        return RedisStrikes(self.redis, self.outage)
+        return RedisStrikes(self.wire, self.outage)
 
     @cached_property
     def circuit(self) -> Circuit:
-        return RedisCircuit(self.redis, self.outage)
+        return RedisCircuit(self.wire, self.outage)
 
     @cached_property
     def answers(self) -> Answers:
-        return RedisAnswers(self.redis, self.outage)
+        return RedisAnswers(self.wire, self.outage)
 
     @cached_property
     def backend(self) -> Backend:
@@ -225,7 +230,7 @@ class Gateway:
 
     @cached_property
     def key_use(self) -> KeyUseService:
-        return KeyUseService(RedisKeyUse(self.redis, self.outage), self.store)
+        return KeyUseService(RedisKeyUse(self.wire, self.outage), self.store)
 
     @cached_property
     def reviews(self) -> ReviewService:

@@ -20,9 +20,9 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-import redis.asyncio
 
-from shared_code.adapters.redis_client import translated
+from shared_code.adapters.redis_client import FAILURES, RedisDown, translated
+from shared_code.adapters.redis_wire import RedisWire, Script
 from shared_code.errors import PinkSyncError
 from shared_code.model import Grant, LimitState, PartnerStatus
 from shared_code.ports import Ask, Cipher, Look
@@ -69,7 +69,7 @@ local function admit(key_id, tenant, bucket, limit, sealed, route, route_limit, 
   return {2, sealed, state[1], state[2], state[3], state[4], refusals, generation, answer}
 end
 """
-LOOK = (
+LOOK = Script(
     ADMIT
     + """
 if redis.call('EXISTS', KEYS[1]) == 0 then return {0} end
@@ -79,7 +79,7 @@ if (redis.call('GET', 'epoch:' .. state[1]) or '') ~= state[2] then return {1} e
 return admit(ARGV[1], state[1], state[5], tonumber(state[3]), state[4], ARGV[2], ARGV[3], ARGV[4], ARGV[5])
 """
 )
-REMEMBER = (
+REMEMBER = Script(
     ADMIT
     + """
 redis.call('SET', KEYS[1], '1', 'EX', ARGV[6])
@@ -95,19 +95,17 @@ return admit(ARGV[1], ARGV[8], ARGV[12], tonumber(ARGV[10]), '', ARGV[2], ARGV[3
 class RedisAccessCache:
     """ports.AccessCache; every method raises RedisDown within a tenth of a second when Redis does not answer."""
 
-    client: redis.asyncio.Redis = field(repr=False)
+    wire: RedisWire
     cipher: Cipher = field(repr=False)
 
     def __post_init__(self) -> None:
-        self._look = self.client.register_script(LOOK)
-        self._remember = self.client.register_script(REMEMBER)
         self._grant = lru_cache(maxsize=5000)(self._unsealed)
 
     async def look(self, key_id: str, proof: str, ask: Ask = ONLY_ACCESS) -> Look:
-        with translated():
-            found: Sequence[Any] = await self._look(
-                keys=(f"proof:{proof}", f"state:{key_id}"), args=arguments(key_id, ask)
-            )
+        try:
+            found: Sequence[Any] = await self.wire.run(LOOK, names(key_id, proof), arguments(key_id, ask))
+        except FAILURES as error:
+            raise RedisDown(type(error).__name__) from error
         if found[0] != KNOWN:
             return Look(proven=found[0] == PROVEN)
         try:
@@ -120,30 +118,34 @@ class RedisAccessCache:
         sealed = self.cipher.seal(orjson.dumps(grant), key_id, FIELD)
         values = (PROOF_SECONDS, STATE_SECONDS, grant.tenant, epoch, grant.limit_per_minute, sealed, grant.bucket)
         with translated():
-            found: Sequence[Any] = await self._remember(
-                keys=(f"proof:{proof}", f"state:{key_id}"), args=(*arguments(key_id, ask), *values)
+            found: Sequence[Any] = await self.wire.run(
+                REMEMBER, names(key_id, proof), (*arguments(key_id, ask), *values)
             )
         return admitted(grant, found)
 
     async def epoch(self, tenant: str) -> str:
         with translated():
-            value: Any = await self.client.get(f"epoch:{tenant}")
+            value: bytes | None = await self.wire.ask("GET", f"epoch:{tenant}")
         return value.decode() if value else ""
 
     async def forget(self, tenant: str) -> None:
         with translated():
-            await self.client.set(f"epoch:{tenant}", secrets.token_hex(8), ex=EPOCH_SECONDS)
+            await self.wire.ask("SET", f"epoch:{tenant}", secrets.token_hex(8), "EX", EPOCH_SECONDS)
 
     async def ping(self) -> None:
         with translated():
-            await self.client.ping()  # pyright: ignore[reportGeneralTypeIssues] - typed for both kinds of client
+            await self.wire.ask("PING")
 
     async def close(self) -> None:
-        await self.client.aclose()
+        await self.wire.close()
 
     def _unsealed(self, key_id: str, sealed: bytes) -> Grant:
         """Remembered per sealed text: decrypting the same grant again tells nothing new."""
         return from_json(self.cipher.open(sealed.decode(), key_id, FIELD))
+
+
+def names(key_id: str, proof: str) -> tuple[str, str]:
+    return (f"proof:{proof}", f"state:{key_id}")
 
 
 def arguments(key_id: str, ask: Ask) -> tuple[str | int, ...]:

@@ -2,11 +2,10 @@
 
 import secrets
 from contextlib import suppress
-from dataclasses import dataclass, field
-
-import redis.asyncio
+from dataclasses import dataclass
 
 from shared_code.adapters.redis_client import Outage, RedisDown, translated
+from shared_code.adapters.redis_wire import RedisWire
 
 GENERATION_SECONDS = 86_400
 
@@ -15,7 +14,7 @@ GENERATION_SECONDS = 86_400
 class RedisAnswers:
     """ports.Answers; while Redis is down nothing is kept, and what was kept ends by itself."""
 
-    client: redis.asyncio.Redis = field(repr=False)
+    wire: RedisWire
     outage: Outage
 
     async def keep(self, tenant: str, resource: str, generation: str, name: str, answer: bytes, seconds: int) -> None:
@@ -23,7 +22,7 @@ class RedisAnswers:
 
         async def keep() -> None:
             with translated():
-                await self.client.set(f"answer:{tenant}:{resource}:{generation}:{name}", answer, ex=seconds)
+                await self.wire.ask("SET", f"answer:{tenant}:{resource}:{generation}:{name}", answer, "EX", seconds)
 
         with suppress(RedisDown):
             await self.outage.reach(keep)
@@ -31,7 +30,9 @@ class RedisAnswers:
     async def drop(self, tenant: str, resource: str) -> None:
         async def begin_anew() -> None:
             with translated():
-                await self.client.set(f"generation:{tenant}:{resource}", secrets.token_hex(8), ex=GENERATION_SECONDS)
+                await self.wire.ask(
+                    "SET", f"generation:{tenant}:{resource}", secrets.token_hex(8), "EX", GENERATION_SECONDS
+                )
 
         with suppress(RedisDown):
             await self.outage.insist(begin_anew)

@@ -7,21 +7,20 @@ through, and the first that succeeds closes it (facts/security.md 2.13).
 import time
 from dataclasses import dataclass, field
 
-import redis.asyncio
-
 from shared_code.adapters.redis_client import Outage, translated
+from shared_code.adapters.redis_wire import RedisWire, Script
 
 WINDOW_SECONDS = 30
 OPEN_SECONDS = 15
 PROBE_SECONDS = 1
 FEWEST = 5
 
-ASK = """
+ASK = Script("""
 if redis.call('EXISTS', KEYS[1]) == 0 then return 1 end
 if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
 return redis.call('SET', KEYS[3], '1', 'NX', 'EX', ARGV[1]) and 1 or 0
-"""
-REPORT = """
+""")
+REPORT = Script("""
 if ARGV[1] == '1' then
   if redis.call('DEL', KEYS[1], KEYS[2], KEYS[3]) > 0 then redis.call('DEL', KEYS[4]) end
   if redis.call('EXISTS', KEYS[4]) == 1 then redis.call('HINCRBY', KEYS[4], 'calls', 1) end
@@ -35,7 +34,7 @@ if redis.call('EXISTS', KEYS[1]) == 1 or (failed >= tonumber(ARGV[3]) and failed
   redis.call('SET', KEYS[2], '1', 'EX', ARGV[4])
 end
 return 1
-"""
+""")
 
 
 @dataclass(slots=True)
@@ -70,18 +69,14 @@ class Local:
 
 @dataclass(eq=False)
 class RedisCircuit:
-    client: redis.asyncio.Redis = field(repr=False)
+    wire: RedisWire
     outage: Outage
     _local: dict[str, Local] = field(default_factory=dict[str, Local])
-
-    def __post_init__(self) -> None:
-        self._ask = self.client.register_script(ASK)
-        self._report = self.client.register_script(REPORT)
 
     async def closed(self, name: str) -> bool:
         async def shared() -> bool:
             with translated():
-                return bool(await self._ask(keys=keys(name)[:3], args=(PROBE_SECONDS,)))
+                return bool(await self.wire.run(ASK, keys(name)[:3], (PROBE_SECONDS,)))
 
         async def local() -> bool:
             return self._circuit(name).closed(time.monotonic())
@@ -91,7 +86,7 @@ class RedisCircuit:
     async def report(self, name: str, *, ok: bool) -> None:
         async def shared() -> None:
             with translated():
-                await self._report(keys=keys(name), args=(int(ok), WINDOW_SECONDS, FEWEST, OPEN_SECONDS))
+                await self.wire.run(REPORT, keys(name), (int(ok), WINDOW_SECONDS, FEWEST, OPEN_SECONDS))
 
         async def local() -> None:
             self._circuit(name).report(ok, time.monotonic())

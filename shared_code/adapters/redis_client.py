@@ -1,11 +1,10 @@
 """The one Redis client of a process, its failures as one, and what to do while it is down."""
 
-import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import redis.asyncio
 from redis.asyncio.retry import Retry
@@ -14,7 +13,6 @@ from redis.exceptions import RedisError
 
 PATIENCE = 0.1
 PAUSE_SECONDS = 2.0
-AT_ONCE = 20
 
 logger = logging.getLogger("pinksync.redis")
 
@@ -23,11 +21,15 @@ class RedisDown(Exception):
     """Redis did not answer in time."""
 
 
+FAILURES = (RedisError, OSError, TimeoutError)
+"""What it is to the libraries."""
+
+
 @contextmanager
 def translated() -> Iterator[None]:
     try:
         yield
-    except (RedisError, OSError, TimeoutError) as error:
+    except FAILURES as error:
         raise RedisDown(type(error).__name__) from error
 
 
@@ -44,13 +46,9 @@ def connect(url: str) -> redis.asyncio.Redis:
 
 @dataclass(eq=False, slots=True)
 class Outage:
-    """Whether Redis is worth asking. After a failure it is left alone for two seconds: an outage costs nothing.
-
-    A few calls at a time: a burst would else open a connection for each, and none would be done in its time.
-    """
+    """Whether Redis is worth asking. After a failure it is left alone for two seconds: an outage costs nothing."""
 
     _skip_until: float = 0.0
-    _places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
 
     @property
     def on(self) -> bool:
@@ -65,18 +63,12 @@ class Outage:
 
     async def reach[T](self, shared: Callable[[], Awaitable[T]]) -> T:
         """What Redis says. Raises RedisDown, at once while it is known to be down."""
-        if not self.on:
-            async with self._places:
-                if not self.on:
-                    return await self._asked(shared)
-        raise RedisDown("it was down a moment ago")
+        if self.on:
+            raise RedisDown("it was down a moment ago")
+        return await self.insist(shared)
 
     async def insist[T](self, shared: Callable[[], Awaitable[T]]) -> T:
         """The same, for what must not be left out because of a moment ago."""
-        async with self._places:
-            return await self._asked(shared)
-
-    async def _asked[T](self, shared: Callable[[], Awaitable[T]]) -> T:
         try:
             return await asked(shared)
         except RedisDown as error:
@@ -84,7 +76,8 @@ class Outage:
             raise
 
     def begin(self, error: RedisDown) -> None:
-        logger.warning("redis does not answer (%s); serving from this process's memory", error)
+        if not self.on:
+            logger.warning("redis does not answer (%s); serving from this process's memory", error)
         self._skip_until = time.monotonic() + PAUSE_SECONDS
 
 
@@ -95,6 +88,5 @@ async def asked[T](shared: Callable[[], Awaitable[T]]) -> T:
     """
     try:
         return await shared()
-    except RedisDown as error:
-        logger.warning("redis did not answer (%s); asked again", error)
+    except RedisDown:
         return await shared()

@@ -4,32 +4,28 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 
-import redis.asyncio
-
 from shared_code.adapters.redis_client import Outage, translated
+from shared_code.adapters.redis_wire import RedisWire, Script
 
 WINDOW_SECONDS = 60
-STRIKE = """
+STRIKE = Script("""
 local count = redis.call('INCR', KEYS[1])
 if count == 1 then redis.call('EXPIRE', KEYS[1], ARGV[1]) end
 return count
-"""
+""")
 
 
 @dataclass(eq=False)
 class RedisStrikes:
-    client: redis.asyncio.Redis = field(repr=False)
+    wire: RedisWire
     outage: Outage
     _local: Counter[str] = field(default_factory=Counter[str])
     _minute: int = 0
 
-    def __post_init__(self) -> None:
-        self._strike = self.client.register_script(STRIKE)
-
     async def count(self, address: str) -> int:
         async def shared() -> int:
             with translated():
-                return int(await self.client.get(f"strikes:{address}") or 0)
+                return int(await self.wire.ask("GET", f"strikes:{address}") or 0)
 
         async def local() -> int:
             return self._this_minute()[address]
@@ -39,7 +35,7 @@ class RedisStrikes:
     async def add(self, address: str) -> None:
         async def shared() -> None:
             with translated():
-                await self._strike(keys=(f"strikes:{address}",), args=(WINDOW_SECONDS,))
+                await self.wire.run(STRIKE, (f"strikes:{address}",), (WINDOW_SECONDS,))
 
         async def local() -> None:
             self._this_minute()[address] += 1

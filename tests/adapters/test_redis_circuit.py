@@ -10,6 +10,7 @@ import redis.asyncio
 
 from shared_code.adapters.redis_circuit import FEWEST, OPEN_SECONDS, PROBE_SECONDS, WINDOW_SECONDS, RedisCircuit
 from shared_code.adapters.redis_client import Outage, RedisDown, connect
+from shared_code.adapters.redis_wire import RedisWire
 from tests.services import free_port
 
 NAME = "backend"
@@ -24,8 +25,10 @@ async def client(redis_url: str) -> AsyncIterator[Any]:
 
 
 @pytest.fixture
-def circuit(client: Any) -> RedisCircuit:
-    return RedisCircuit(client, Outage())
+async def circuit(client: Any) -> AsyncIterator[RedisCircuit]:
+    wire = RedisWire(client)
+    yield RedisCircuit(wire, Outage())
+    await wire.close()
 
 
 async def fail(circuit: RedisCircuit, times: int, name: str = NAME) -> None:
@@ -79,10 +82,10 @@ async def test_failures_of_another_window_do_not_count(circuit: RedisCircuit, cl
 
 
 async def test_it_opens_for_every_process_and_for_that_name_alone(circuit: RedisCircuit, redis_url: str):
-    other = RedisCircuit(connect(redis_url), Outage())
+    other = RedisCircuit(RedisWire(connect(redis_url)), Outage())
     await fail(circuit, FEWEST)
     assert [await other.closed(NAME), await other.closed("partner:1")] == [False, True]
-    await other.client.aclose()
+    await other.wire.close()
 
 
 async def test_after_its_rest_one_probe_goes_through_of_many(circuit: RedisCircuit, client: Any):
@@ -128,9 +131,9 @@ async def test_forgotten_scripts_and_an_emptied_redis_close_it_at_worst(circuit:
 @pytest.fixture
 async def alone() -> AsyncIterator[RedisCircuit]:
     """A process whose Redis is not there."""
-    circuit = RedisCircuit(connect(f"redis://127.0.0.1:{free_port()}/0"), Outage())
+    circuit = RedisCircuit(RedisWire(connect(f"redis://127.0.0.1:{free_port()}/0")), Outage())
     yield circuit
-    await circuit.client.aclose()
+    await circuit.wire.close()
 
 
 type Later = Callable[[float], None]

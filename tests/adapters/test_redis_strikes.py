@@ -10,6 +10,7 @@ import redis.asyncio
 
 from shared_code.adapters.redis_client import Outage, connect
 from shared_code.adapters.redis_strikes import WINDOW_SECONDS, RedisStrikes
+from shared_code.adapters.redis_wire import RedisWire
 from tests.services import free_port
 
 HERE, THERE = "203.0.113.9", "2001:db8::1"
@@ -24,16 +25,18 @@ async def client(redis_url: str) -> AsyncIterator[Any]:
 
 
 @pytest.fixture
-def strikes(client: Any) -> RedisStrikes:
-    return RedisStrikes(client, Outage())
+async def strikes(client: Any) -> AsyncIterator[RedisStrikes]:
+    wire = RedisWire(client)
+    yield RedisStrikes(wire, Outage())
+    await wire.close()
 
 
 async def test_an_address_without_strikes_has_none(strikes: RedisStrikes):
     assert await strikes.count(HERE) == 0
 
 
-async def test_strikes_are_counted_by_address_and_over_all_processes(strikes: RedisStrikes, client: Any):
-    other = RedisStrikes(client, Outage())
+async def test_strikes_are_counted_by_address_and_over_all_processes(strikes: RedisStrikes):
+    other = RedisStrikes(strikes.wire, Outage())
     await asyncio.gather(*((strikes, other)[index % 2].add(HERE) for index in range(40)))
     await other.add(THERE)
     assert [await strikes.count(HERE), await other.count(HERE), await strikes.count(THERE)] == [40, 40, 1]
@@ -58,7 +61,7 @@ async def test_they_survive_forgotten_scripts(strikes: RedisStrikes, client: Any
 
 
 async def test_while_redis_is_down_each_process_counts_its_own(monkeypatch: pytest.MonkeyPatch):
-    strikes = RedisStrikes(connect(f"redis://127.0.0.1:{free_port()}/0"), Outage())
+    strikes = RedisStrikes(RedisWire(connect(f"redis://127.0.0.1:{free_port()}/0")), Outage())
     minute = (time.monotonic() // WINDOW_SECONDS) * WINDOW_SECONDS
     monkeypatch.setattr(time, "monotonic", lambda: minute + 1)
     for _ in range(3):
@@ -66,4 +69,4 @@ async def test_while_redis_is_down_each_process_counts_its_own(monkeypatch: pyte
     assert [await strikes.count(HERE), await strikes.count(THERE)] == [3, 0]
     monkeypatch.setattr(time, "monotonic", lambda: minute + WINDOW_SECONDS + 1)
     assert await strikes.count(HERE) == 0
-    await strikes.client.aclose()
+    await strikes.wire.close()

@@ -11,6 +11,7 @@ import redis.asyncio
 from shared_code.adapters.aesgcm_cipher import AesGcmCipher
 from shared_code.adapters.memory_access_cache import MemoryAccessCache
 from shared_code.adapters.redis_access_cache import RedisAccessCache
+from shared_code.adapters.redis_wire import RedisWire
 from shared_code.model import Grant, LimitState, PartnerStatus
 from shared_code.ports import AccessCache, Look
 from tests.contracts.samples import NOW
@@ -46,10 +47,11 @@ def memory_rig() -> Rig:
 
 @asynccontextmanager
 async def redis_rig(url: str) -> AsyncIterator[Rig]:
-    async with redis.asyncio.Redis.from_url(url) as client:
-        await client.flushdb()
-        cache = RedisAccessCache(client, AesGcmCipher({"c1": bytes(32)}))
-        yield Rig(cache, lambda seconds: age(client, seconds), lambda: datetime.now(UTC))
+    client = redis.asyncio.Redis.from_url(url)
+    await client.flushdb()
+    cache = RedisAccessCache(RedisWire(client), AesGcmCipher({"c1": bytes(32)}))
+    yield Rig(cache, lambda seconds: age(client, seconds), lambda: datetime.now(UTC))
+    await cache.close()
 
 
 async def age(client: redis.asyncio.Redis, seconds: float) -> None:
