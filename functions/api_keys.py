@@ -4,6 +4,7 @@ from datetime import timedelta
 from uuid import UUID
 
 import azure.functions as func
+import orjson
 from pydantic import AwareDatetime, Field
 
 from functions.http import Access, Call, Nothing, Reply, endpoint
@@ -133,15 +134,15 @@ async def keys_revoke(call: Call) -> Reply:
 @endpoint(bp, "GET", "api/test", access=Access.KEY, tag="Partners and keys", answer=TestAnswer)
 async def keys_test(call: Call) -> Reply:
     """Does this key work, what may it do, and how much of its limit is left?"""
-    grant = call.caller.grant
-    answer = TestAnswer(
-        ok=True,
-        partner_id=grant.partner_id,
-        key_id=grant.key_id,
-        scopes=list(grant.scopes),
-        rate_limit=RateLimitAnswer.of(call.admission.limit),
-    )
-    return Reply(model=answer)
+    grant, limit = call.caller.grant, call.admission.limit
+    answer = {
+        "ok": True,
+        "partner_id": grant.partner_id,
+        "key_id": grant.key_id,
+        "scopes": grant.scopes,
+        "rate_limit": {"limit": limit.limit, "remaining": limit.remaining, "reset": limit.reset},
+    }
+    return Reply(content=orjson.dumps(answer))  # written by hand: a model of it costs 10 µs a call (decision 0011)
 
 
 def minted(made: MintedKey) -> Reply:

@@ -44,6 +44,7 @@ __all__ = [
 ]
 
 logger = logging.getLogger("pinksync.http")
+NOTHING = Nothing()
 
 
 ENDPOINTS: list[Endpoint] = []
@@ -93,11 +94,14 @@ class Exchange:
     admission: Admission | None = None
 
     def headers(self) -> dict[str, str]:
-        headers = {"X-Request-Id": self.request.request_id}
-        if self.admission:
-            headers |= limit_headers(self.admission.limit) | {"Cache-Control": "no-store"}
-            if self.admission.degraded:
-                headers["X-PinkSync-Degraded"] = "redis"
+        """Names in lower case, as `replies.sent` wants them."""
+        if self.admission is None:
+            return {"x-request-id": self.request.request_id}
+        headers = limit_headers(self.admission.limit)
+        headers["x-request-id"] = self.request.request_id
+        headers["cache-control"] = "no-store"
+        if self.admission.degraded:
+            headers["x-pinksync-degraded"] = "redis"
         return headers
 
 
@@ -112,8 +116,7 @@ async def serve(made: Endpoint, req: func.HttpRequest) -> func.HttpResponse:
     except Exception as error:
         logger.exception("%s %s: %s", exchange.request.request_id, made.name, type(error).__name__)
         answer = replies.problem(PinkSyncError(), exchange.request.request_id)
-    headers = {**exchange.headers(), **answer.headers}
-    return func.HttpResponse(answer.body, status_code=answer.status, headers=headers)
+    return replies.sent(answer, exchange.headers())
 
 
 async def answered(made: Endpoint, exchange: Exchange) -> Answer:
@@ -130,8 +133,8 @@ async def answered(made: Endpoint, exchange: Exchange) -> Answer:
         _caller=caller,
         _admission=exchange.admission,
     )
-    key = request.header("idempotency-key")
-    if made.once and key and caller:
+    key = request.header("idempotency-key") if made.once else None
+    if key and caller:
         whom = request.header("x-partner-id") or ""
         asked = f"{request.path_text}\x00{whom}\x00".encode() + request.raw
         return await once(made, call, once_key(caller.grant.tenant, f"{request.method} {made.route}", key, asked))
@@ -141,7 +144,7 @@ async def answered(made: Endpoint, exchange: Exchange) -> Answer:
 
 async def admitted(made: Endpoint, exchange: Exchange, house: Gateway) -> Caller | None:
     """Proves the key, counts the request, and checks that this key may call this route at all."""
-    request, address = exchange.request, exchange.request.address()
+    request, address = exchange.request, exchange.request.address
     if made.access in (Access.OPEN, Access.SIGNED):
         check_address(house, address)
         return None
@@ -225,9 +228,9 @@ def check_text(made: Endpoint, request: Incoming) -> None:
     """NUL has no place in a path or a query. A signed route says to it what it says to all garbage."""
     if made.access is Access.SIGNED:
         return
-    if any("\x00" in value for value in request.path.values()):
+    if request.path and "\x00" in "".join(request.path.values()):
         raise errors.NotFound()
-    if any("\x00" in value for value in request.query.values()):
+    if request.query and "\x00" in "".join(request.query.values()):
         raise errors.InvalidParameter("A query parameter may not have the character NUL.")
 
 
@@ -241,7 +244,7 @@ def check_size(made: Endpoint, request: Incoming) -> None:
 
 def read_body(made: Endpoint, request: Incoming) -> BaseModel:
     if made.body is None:
-        return Nothing()
+        return NOTHING
     if not request.raw and not made.body.model_json_schema().get("required"):
         return made.body()
     check_media_type(request)
@@ -256,7 +259,7 @@ def check_media_type(request: Incoming) -> None:
 
 def read_query(made: Endpoint, request: Incoming) -> BaseModel:
     if made.query is None:
-        return Nothing()
+        return NOTHING
     try:
         return made.query.model_validate(dict(request.query))
     except ValidationError as error:
@@ -268,9 +271,9 @@ def read_query(made: Endpoint, request: Incoming) -> BaseModel:
 def limit_headers(limit: LimitState) -> dict[str, str]:
     """The original design's three, and the IETF draft's two (facts/security.md 2.7)."""
     return {
-        "X-RateLimit-Limit": str(limit.limit),
-        "X-RateLimit-Remaining": str(limit.remaining),
-        "X-RateLimit-Reset": str(limit.reset),
-        "RateLimit-Policy": f'"default";q={limit.limit};w=60',
-        "RateLimit": f'"default";r={limit.remaining};t={replies.seconds_until(limit.reset)}',
+        "x-ratelimit-limit": str(limit.limit),
+        "x-ratelimit-remaining": str(limit.remaining),
+        "x-ratelimit-reset": str(limit.reset),
+        "ratelimit-policy": f'"default";q={limit.limit};w=60',
+        "ratelimit": f'"default";r={limit.remaining};t={replies.seconds_until(limit.reset)}',
     }

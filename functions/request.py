@@ -4,7 +4,7 @@ import ipaddress
 import random
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -12,14 +12,14 @@ from uuid import UUID
 import azure.functions as func
 
 from shared_code import errors
-from shared_code.model import Origin
+from shared_code.model import Origin, carrier
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9\-_.]{1,64}", re.ASCII)
 LONGEST_AGENT = 300
 random_bits = random.Random().getrandbits  # noqa: S311 - ids, not secrets
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@carrier
 class Incoming:
     method: str
     path_text: str
@@ -30,6 +30,8 @@ class Incoming:
     path: Mapping[str, str]
     raw: bytes = field(repr=False)
     request_id: str
+    address: str | None
+    """The last hop of X-Forwarded-For: the one that the platform's front end wrote."""
 
     def header(self, name: str) -> str | None:
         return self.headers.get(name)
@@ -51,11 +53,7 @@ class Incoming:
     @property
     def origin(self) -> Origin:
         agent = (self.header("user-agent") or "")[:LONGEST_AGENT].replace("\x00", "")
-        return Origin(request_id=self.request_id, address=self.address(), agent=agent or None)
-
-    def address(self) -> str | None:
-        """The last hop of X-Forwarded-For: the one that the platform's front end wrote."""
-        return address_in((self.header("x-forwarded-for") or "").rpartition(",")[2].strip())
+        return Origin(request_id=self.request_id, address=self.address, agent=agent or None)
 
 
 def address_in(hop: str) -> str | None:
@@ -91,5 +89,6 @@ def incoming(req: func.HttpRequest) -> Incoming:
         query=req.params,
         path=req.route_params,
         raw=req.get_body(),
-        request_id=given if REQUEST_ID.fullmatch(given) else f"{random_bits(128):032x}",
+        request_id=given if given and REQUEST_ID.fullmatch(given) else f"{random_bits(128):032x}",
+        address=address_in(headers.get("x-forwarded-for", "").rpartition(",")[2].strip()),
     )

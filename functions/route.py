@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from functions import replies
 from functions.request import Incoming
 from shared_code.gateway import Gateway
-from shared_code.model import Caller
+from shared_code.model import Caller, carrier
 from shared_code.services.access import Admission
 
 ALL_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
@@ -33,7 +33,7 @@ class Nothing(BaseModel):
     """A body or query that carries nothing."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@carrier
 class Call[Body: BaseModel = Nothing, Query: BaseModel = Nothing]:
     """One request as its handler sees it: proven, checked and parsed."""
 
@@ -63,7 +63,7 @@ class Call[Body: BaseModel = Nothing, Query: BaseModel = Nothing]:
         return self.request.path
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@carrier
 class Reply:
     """What a handler answers. `model` becomes the JSON body; `content` is for what is not JSON."""
 

@@ -1,6 +1,6 @@
 """What is known of presented keys, their limits, and kept answers, in Redis: one Lua call per warm request.
 
-- `proof:<hmac>`  this secret passed bcrypt; 60 minutes. The name gives nothing away.
+- `proof:<keyed hash>`  this secret passed bcrypt; 60 minutes. The name gives nothing away.
 - `state:<key id>`  the grant, 60 seconds. Sealed, so that who can write to Redis cannot raise a scope.
 - `epoch:<tenant>`  changed by every change of the tenant's keys or status; a state of another epoch is void.
 - `limit:<bucket>[:<route>]`  when a GCRA bucket is full again, on Redis's own clock (facts/security.md 2.7).

@@ -70,7 +70,7 @@ class Outage:
     async def insist[T](self, shared: Callable[[], Awaitable[T]]) -> T:
         """The same, for what must not be left out because of a moment ago."""
         try:
-            return await asked(shared)
+            return await shared()
         except RedisDown as error:
             self.begin(error)
             raise
@@ -79,14 +79,3 @@ class Outage:
         if not self.on:
             logger.warning("redis does not answer (%s); serving from this process's memory", error)
         self._skip_until = time.monotonic() + PAUSE_SECONDS
-
-
-async def asked[T](shared: Callable[[], Awaitable[T]]) -> T:
-    """What Redis says, asked twice: a connection may be stale, and a busy process late to see what has long come.
-
-    Then what was asked may have been done twice: a request counted as two, never two as one.
-    """
-    try:
-        return await shared()
-    except RedisDown:
-        return await shared()

@@ -5,6 +5,7 @@
 """
 
 from shared_code.model.callers import ApiKey, Caller, Grant, LimitState, Origin, User, scope_held
+from shared_code.model.carrier import carrier
 from shared_code.model.partners import (
     DEFAULT_RATE_LIMIT_PER_MINUTE,
     HOUSE,
@@ -73,6 +74,7 @@ __all__ = [
     "Severity",
     "StoredReply",
     "User",
+    "carrier",
     "scope_held",
     "tenant_of",
 ]

@@ -6,6 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from shared_code import errors
+from shared_code.model.carrier import carrier
 from shared_code.model.partners import PartnerStatus, tenant_of
 
 
@@ -58,7 +59,7 @@ class Grant:
         return self.key_id if self.own_limit else self.tenant
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@carrier
 class Origin:
     """Where a request came from; every audit row carries it."""
 
@@ -67,7 +68,7 @@ class Origin:
     agent: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@carrier
 class Caller:
     """Who calls, as proven by the credential alone. Services take the tenant from here and nowhere else."""
 
@@ -124,7 +125,7 @@ def scope_held(scope: str, held: Iterable[str]) -> bool:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@carrier
 class LimitState:
     """Where a caller stands with its limit after this request was counted. `reset` is epoch seconds."""
 

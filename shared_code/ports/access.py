@@ -1,9 +1,8 @@
 """Keys: proving them, remembering them, and sealing secrets."""
 
-from dataclasses import dataclass
 from typing import Protocol
 
-from shared_code.model import Grant, LimitState
+from shared_code.model import Grant, LimitState, carrier
 
 
 class KeyHasher(Protocol):
@@ -19,7 +18,7 @@ class KeyHasher(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@carrier
 class Ask:
     """What a request wants to know of the cache besides its key, all in the one round trip."""
 
@@ -34,7 +33,7 @@ class Ask:
 ONLY_ACCESS = Ask()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@carrier
 class Look:
     """What the cache knows of a presented key, learned in one round trip."""
 

@@ -8,7 +8,7 @@ import asyncio
 from dataclasses import dataclass, field, replace
 
 from shared_code import errors
-from shared_code.model import DEFAULT_RATE_LIMIT_PER_MINUTE, ApiKey, Grant, LimitState, PartnerStatus
+from shared_code.model import DEFAULT_RATE_LIMIT_PER_MINUTE, ApiKey, Grant, LimitState, PartnerStatus, carrier
 from shared_code.ports import AccessCache, Ask, Clock, KeyHasher, Look, Store, Strikes
 from shared_code.ports.access import ONLY_ACCESS
 from shared_code.services.key_format import PresentedKey, parse
@@ -16,7 +16,7 @@ from shared_code.services.key_format import PresentedKey, parse
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="pinksync"'}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@carrier
 class Admission:
     """A proven key: what it may do, and where it stands with its limit now that this request is counted."""
 

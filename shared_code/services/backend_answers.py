@@ -2,12 +2,13 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, cast
 
 import orjson
 
 from shared_code import errors
+from shared_code.model import carrier
 from shared_code.ports import Returned
 
 KEPT_HEADERS = frozenset({"content-type", "etag", "last-modified", "link", "x-total-count"})
@@ -21,7 +22,7 @@ STALE_SECONDS = 3600
 """How long after its freshness an answer may still stand in for a backend that is down."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@carrier
 class Kept:
     """An answer worth keeping: with when it was made and until when it is fresh, in epoch seconds."""
 

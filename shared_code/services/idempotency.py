@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 
 from shared_code import errors
-from shared_code.model import StoredReply
+from shared_code.model import StoredReply, carrier
 from shared_code.ports import Cipher, Clock, Store
 
 KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -21,7 +21,7 @@ HELD = 0
 FIELD = "idempotency_replies.body"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@carrier
 class Answer:
     status: int
     headers: Mapping[str, str]

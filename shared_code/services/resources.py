@@ -9,6 +9,7 @@ from typing import Literal
 from urllib.parse import quote
 
 from shared_code import errors
+from shared_code.model import carrier
 from shared_code.ports import Answers, Backend, Circuit, Forward, Returned
 from shared_code.services.backend_answers import (
     Kept,
@@ -25,7 +26,7 @@ CIRCUIT = "backend"
 type CacheUse = Literal["HIT", "MISS", "BYPASS", "STALE"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@carrier
 class ResourceCall:
     """One partner's request to one resource. `tenant` and `partner` come from the credential alone."""
 
@@ -56,7 +57,7 @@ class ResourceCall:
         return answer_name(self.item, self.query)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@carrier
 class ResourceAnswer:
     status: int
     headers: Mapping[str, str]

@@ -12,7 +12,6 @@ import pytest
 import redis.asyncio
 from hypothesis import given, settings
 from hypothesis import strategies as any_
-from redis.exceptions import ConnectionError as RedisConnectionError
 
 from shared_code.adapters.aesgcm_cipher import AesGcmCipher
 from shared_code.adapters.degrading_access_cache import DegradingAccessCache
@@ -20,7 +19,7 @@ from shared_code.adapters.memory_access_cache import MemoryAccessCache
 from shared_code.adapters.redis_access_cache import RedisAccessCache
 from shared_code.adapters.redis_answers import RedisAnswers
 from shared_code.adapters.redis_circuit import RedisCircuit
-from shared_code.adapters.redis_client import PATIENCE, Outage, RedisDown, asked, connect
+from shared_code.adapters.redis_client import PATIENCE, Outage, RedisDown, connect
 from shared_code.adapters.redis_key_use import RedisKeyUse
 from shared_code.adapters.redis_strikes import RedisStrikes
 from shared_code.adapters.redis_wire import RedisWire
@@ -409,22 +408,6 @@ async def test_a_process_that_was_busy_does_not_take_redis_for_dead(redis_url: s
 async def eventually_warm(caller: Caller, cache: DegradingAccessCache) -> None:
     while (await caller.look(cache)).degraded or not (await caller.warm(cache)).grant:
         await asyncio.sleep(0.1)
-
-
-async def test_redis_is_asked_twice_and_no_more():
-    tries: list[int] = []
-
-    async def failing(times: int) -> str:
-        tries.append(times)
-        if len(tries) <= times:
-            raise RedisDown(RedisConnectionError.__name__)
-        return "answer"
-
-    assert (await asked(lambda: failing(1)), len(tries)) == ("answer", 2)
-    tries.clear()
-    with pytest.raises(RedisDown):
-        await asked(lambda: failing(5))
-    assert len(tries) == 2
 
 
 async def test_a_burst_over_a_lost_connection_does_not_take_redis_for_dead(redis_url: str):
