@@ -146,11 +146,11 @@ async def write(call: Call) -> Reply:
 
 def resource_call(call: Call) -> ResourceCall:
     request, admission = call.request, call.admission
-    partner = named_partner(call)
+    partner = str(named_partner(call))
     return ResourceCall(
         method=request.method,
-        tenant=str(partner),
-        partner=str(partner),
+        tenant=partner,
+        partner=partner,
         resource=call.path["resource"],
         item=call.path.get("id", ""),
         query=request.query_text,

@@ -23,4 +23,4 @@ class RedisKeyUse:
             popped = await self.outage.reach(pop)
         except RedisDown:
             return {}
-        return {name.decode(): datetime.fromtimestamp(int(at), UTC) for name, at in batched(popped, 2, strict=True)}
+        return {name.decode(): datetime.fromtimestamp(float(at), UTC) for name, at in batched(popped, 2, strict=True)}

@@ -142,8 +142,8 @@ async def opened(known: Connection, login: Sequence[str] | None) -> Line:
     greeting: list[Sequence[Word]] = [login] if login else []
     greeting.append(("SELECT", known.db))
     try:
-        for answer in await asyncio.gather(*(line.ask(*words) for words in greeting)):
-            good(answer)
+        for words in greeting:
+            good(await line.ask(*words))
     except BaseException:
         line.end()
         raise

@@ -1,6 +1,6 @@
 """Who calls: keys at rest, what a proven key may do, and where it stands with its limit."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
@@ -117,12 +117,10 @@ class Caller:
         raise errors.AdminOnly()
 
 
-def scope_held(scope: str, held: Iterable[str]) -> bool:
-    """`read:*` holds every `read:<area>`; `admin` holds all."""
-    action, _, _area = scope.partition(":")
-    return (
-        bool({scope, f"{action}:*", "admin"} & set(held)) if action != "proxy" else bool({scope, "admin"} & set(held))
-    )
+def scope_held(scope: str, held: Container[str]) -> bool:
+    """`read:*` holds every `read:<area>`, but no `proxy:*` holds a partner's proxy; `admin` holds all."""
+    action = scope.partition(":")[0]
+    return scope in held or "admin" in held or (action != "proxy" and f"{action}:*" in held)
 
 
 @carrier
