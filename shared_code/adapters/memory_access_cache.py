@@ -3,6 +3,7 @@
 A limit is a GCRA bucket per tenant: as many tokens as the limit per minute, one more every 60/limit seconds.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -78,16 +79,20 @@ class MemoryAccessCache:
         return str(self._epochs.get(tenant, ""))
 
     def _admitted(self, grant: Grant, ask: Ask, now: datetime) -> Look:
-        limit = self._charge(grant.bucket, grant.limit_per_minute, now)
-        if ask.route and grant.partner_id and not limit.exceeded:
-            narrow = self._charge(f"{grant.bucket}:{ask.route}", ask.route_limit, now)
-            limit = min(limit, narrow, key=lambda state: (not state.exceeded, state.remaining))
-        return Look(proven=True, grant=grant, limit=limit)
+        limits = {grant.bucket: grant.limit_per_minute}
+        if ask.route and grant.partner_id:
+            limits[f"{grant.bucket}:{ask.route}"] = ask.route_limit
+        return Look(proven=True, grant=grant, limit=self._charge(limits, nanoseconds(now)))
 
-    def _charge(self, name: str, limit: int, now: datetime) -> LimitState:
-        due, state = charge(self._due.get(name, 0), nanoseconds(now), limit)
-        keep(self._due, name, due)
-        return state
+    def _charge(self, limits: Mapping[str, int], now: int) -> LimitState:
+        """A token of each bucket, or of none: what one refuses costs nothing in the others."""
+        charged = {name: charge(self._due.get(name, 0), now, limit) for name, limit in limits.items()}
+        for _, state in charged.values():
+            if state.exceeded:
+                return state
+        for name, (due, _) in charged.items():
+            keep(self._due, name, due)
+        return min((state for _, state in charged.values()), key=lambda state: state.remaining)
 
 
 def charge(due: int, now: int, limit: int) -> tuple[int, LimitState]:

@@ -35,26 +35,39 @@ FIELD = "grant"
 UNKNOWN, PROVEN, KNOWN = 0, 1, 2
 
 ADMIT = """
-local function charge(name, limit, now)
+local function bucket_of(name, limit, now)
   local step = 60000000 / limit
   local due = math.max(tonumber(redis.call('GET', name) or '0'), now)
-  local wait = due + step - limit * step - now
-  if wait > 0.5 then
-    return {limit, 0, math.ceil(due / 1000000), math.max(1, math.ceil(wait / 1000000))}
+  return {name = name, limit = limit, step = step, due = due, wait = due + step - limit * step - now}
+end
+
+local function refusal(bucket)
+  if bucket and bucket.wait > 0.5 then
+    return {bucket.limit, 0, math.ceil(bucket.due / 1000000), math.max(1, math.ceil(bucket.wait / 1000000))}
   end
-  due = due + step
-  redis.call('SET', name, string.format('%.0f', due), 'PX', math.max(1, math.ceil((due - now) / 1000)))
-  return {limit, math.floor((limit * step - (due - now)) / step + 0.000001), math.ceil(due / 1000000), 0}
+end
+
+local function spend(bucket, now)
+  local due = bucket.due + bucket.step
+  redis.call('SET', bucket.name, string.format('%.0f', due), 'PX', math.max(1, math.ceil((due - now) / 1000)))
+  local left = (bucket.limit * bucket.step - (due - now)) / bucket.step
+  return {bucket.limit, math.floor(left + 0.000001), math.ceil(due / 1000000), 0}
+end
+
+local function charge(own, narrow, now)
+  local refused = refusal(own) or refusal(narrow)
+  if refused then return refused end
+  local state = spend(own, now)
+  local narrowed = narrow and spend(narrow, now)
+  return narrowed and narrowed[2] < state[2] and narrowed or state
 end
 
 local function admit(key_id, tenant, bucket, limit, sealed, route, route_limit, resource, name)
   local time = redis.call('TIME')
   local now = time[1] * 1000000 + time[2]
-  local state = charge('limit:' .. bucket, limit, now)
-  if state[4] == 0 and route ~= '' and tenant ~= 'house' then
-    local narrow = charge('limit:' .. bucket .. ':' .. route, tonumber(route_limit), now)
-    if narrow[2] < state[2] or narrow[4] > 0 then state = narrow end
-  end
+  local narrow = route ~= '' and tenant ~= 'house'
+    and bucket_of('limit:' .. bucket .. ':' .. route, tonumber(route_limit), now)
+  local state = charge(bucket_of('limit:' .. bucket, limit, now), narrow, now)
   local refusals, generation, answer = 0, '', ''
   if state[4] > 0 then
     refusals = redis.call('INCR', 'refused:' .. tenant)

@@ -87,6 +87,14 @@ async def test_a_route_can_have_a_limit_of_its_own(rig: Rig):
     assert not (await standing(rig.cache.look(KEY, PROOF))).exceeded
 
 
+async def test_who_is_over_a_routes_limit_takes_nothing_from_the_tenants(rig: Rig):
+    costly = Ask(route="sync", route_limit=1)
+    await remember(rig.cache)
+    states = [await standing(rig.cache.look(KEY, PROOF, costly)) for _ in range(10)]
+    assert [state.exceeded for state in states] == [False] + [True] * 9
+    assert (await standing(rig.cache.look(KEY, PROOF))).remaining == 2
+
+
 async def test_who_is_over_the_tenants_limit_takes_nothing_from_the_routes(rig: Rig):
     costly = Ask(route="sync", route_limit=2)
     for _ in range(5):
