@@ -1,4 +1,4 @@
-"""API keys: made, listed, rotated, revoked; and a route to try one."""
+"""API keys: made, listed, changed, rotated, revoked; and a route to try one."""
 
 from datetime import timedelta
 from uuid import UUID
@@ -19,7 +19,7 @@ from functions.schemas import (
     RequestBody,
     ScopeName,
 )
-from shared_code.services.api_keys import MintedKey, NewKey
+from shared_code.services.api_keys import KeyChanges, MintedKey, NewKey
 
 bp = func.Blueprint()
 
@@ -30,6 +30,15 @@ class NewKeyBody(RequestBody):
     expires_at: AwareDatetime | None = None
     partner_id: UUID | None = Field(default=None, description="For an admin: the partner whose key it will be.")
     rate_limit_per_minute: RateLimit | None = Field(default=None, description="Instead of the partner's own.")
+
+
+class KeyPatchBody(RequestBody):
+    """What is left out stays as it is; null ends the key's own limit, or its expiry."""
+
+    name: Name | None = None
+    scopes: list[ScopeName] | None = Field(default=None, min_length=1, max_length=50)
+    rate_limit_per_minute: RateLimit | None = Field(default=None, description="For an admin to set.")
+    expires_at: AwareDatetime | None = None
 
 
 class RotateBody(RequestBody):
@@ -105,6 +114,22 @@ async def keys_list(call: Call[Nothing, KeysQuery]) -> Reply:
     page = call.query.page()
     found = await call.gateway.api_keys.list(call.caller, page, call.query.partner_id)
     return Reply(model=KeysAnswer.listing("keys", found, page, KeyAnswer.of))
+
+
+@endpoint(
+    bp,
+    "PATCH",
+    "api/keys/{key_id}",
+    access=Access.KEY,
+    tag="Partners and keys",
+    body=KeyPatchBody,
+    answer=KeyAnswer,
+)
+async def keys_patch(call: Call[KeyPatchBody]) -> Reply:
+    """Change a key: what it may do, how often, until when. It holds from the key's next request on."""
+    values = {name: getattr(call.body, name) for name in KeyPatchBody.model_fields}
+    changes = KeyChanges(**values, given=call.body.model_fields_set)
+    return Reply(model=KeyAnswer.of(await call.gateway.api_keys.change(call.caller, call.path["key_id"], changes)))
 
 
 @endpoint(

@@ -1,6 +1,6 @@
-"""API keys: made, listed, rotated with grace, revoked. The key itself is shown once, when it is made."""
+"""API keys: made, listed, changed, rotated with grace, revoked. The key itself is shown once, when it is made."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -21,6 +21,20 @@ class NewKey:
     expires_at: datetime | None = None
     partner_id: UUID | None = None
     rate_limit_per_minute: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyChanges:
+    """What is named in `given` is changed. There, None ends a key's own limit or its expiry."""
+
+    name: str | None = None
+    scopes: Sequence[str] | None = None
+    rate_limit_per_minute: int | None = None
+    expires_at: datetime | None = None
+    given: Set[str]
+
+    def of(self, key: ApiKey) -> ApiKey:
+        return replace(key, **{name: getattr(self, name) for name in self.given})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +96,20 @@ class ApiKeyService:
         wanted = caller.reach(partner_id) if partner_id else caller.own()
         async with self.store.reading() as reading:
             return await reading.keys.list(page, partner_id=wanted)
+
+    async def change(self, caller: Caller, key_id: str, changes: KeyChanges) -> ApiKey:
+        """Other rights or another end for a living key; they hold from its next request on, everywhere."""
+        now = self.now()
+        async with self.store.transaction() as transaction:
+            key = await self._own_key(transaction, caller, key_id)
+            if key.dead(now):
+                raise errors.Conflict("This key is revoked or expired; make a new one instead.")
+            check_changes(caller, key, changes, now)
+            changed = replace(changes.of(key), scopes=tuple(sorted(set(changes.of(key).scopes))))
+            await transaction.keys.save(changed)
+            await note(transaction, caller, key_fact("changed", key, told(changed, changes.given)), now)
+            transaction.after_commit(lambda: self.cache.forget(key.tenant))
+        return changed
 
     async def rotate(self, caller: Caller, key_id: str, grace: timedelta) -> MintedKey:
         """A new key with the old one's rights; the old one dies when the grace ends."""
@@ -152,6 +180,24 @@ def check_scopes(caller: Caller, scopes: Sequence[str], partner_id: UUID | None)
             refuse(errors.ScopeNotHeld, pointer, "A partner's key can never be an admin key.")
     if not scopes:
         refuse(errors.InvalidBody, "/scopes", "A key needs at least one scope.")
+
+
+def check_changes(caller: Caller, key: ApiKey, changes: KeyChanges, now: datetime) -> None:
+    for name in ("name", "scopes"):
+        if name in changes.given and getattr(changes, name) is None:
+            refuse(errors.InvalidBody, f"/{name}", "A key is never without it.")
+    if "scopes" in changes.given:
+        check_scopes(caller, changes.scopes or (), key.partner_id)
+    if "rate_limit_per_minute" in changes.given and not caller.is_admin:
+        refuse(errors.InvalidBody, "/rate_limit_per_minute", "Only an admin gives or takes a key's own limit.")
+    check_expiry(changes.expires_at, now)
+
+
+def told(key: ApiKey, given: Set[str]) -> Mapping[str, object]:
+    """The fields as the audit trail has them."""
+    values = {"name": key.name, "scopes": list(key.scopes), "rate_limit_per_minute": key.rate_limit_per_minute}
+    values["expires_at"] = key.expires_at.isoformat() if key.expires_at else None
+    return {name: value for name, value in values.items() if name in given}
 
 
 def check_expiry(expires_at: datetime | None, now: datetime) -> None:

@@ -106,6 +106,70 @@ def test_a_key_ends_when_it_expires(api: httpx.Client, partner: Connected) -> No
     refused(api.post(f"/api/keys/{key['key_id']}/rotate", headers=partner.key), 409)
 
 
+# ── Change ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_other_scopes_hold_from_the_next_request_on(api: httpx.Client, partner: Connected) -> None:
+    key = made(api, partner.key, scopes=["read:orders", "write:orders"])
+    shown = {"X-API-Key": key["api_key"]}
+    assert api.get("/api/test", headers=shown).json()["scopes"] == ["read:orders", "write:orders"]
+    changed = api.patch(f"/api/keys/{key['key_id']}", json={"scopes": ["read:inventory"]}, headers=partner.key)
+    assert changed.json().items() >= {"scopes": ["read:inventory"], "name": "another", "expires_at": None}.items()
+    assert api.get("/api/test", headers=shown).json()["scopes"] == ["read:inventory"]
+    refused(api.get("/api/v1/orders", headers=shown), 403, "insufficient_scope")
+
+
+def test_a_limit_of_its_own_comes_and_goes_with_the_next_request(
+    api: httpx.Client, admin: Headers, partner: Connected
+) -> None:
+    key = made(api, partner.key)
+    shown, target = {"X-API-Key": key["api_key"]}, f"/api/keys/{key['key_id']}"
+    before = api.get("/api/test", headers=shown).headers["x-ratelimit-limit"]
+    for limit, told in (7, "7"), (None, before):
+        changed = api.patch(target, json={"rate_limit_per_minute": limit}, headers=admin)
+        assert changed.json()["rate_limit_per_minute"] == limit
+        assert api.get("/api/test", headers=shown).headers["x-ratelimit-limit"] == told
+
+
+def test_what_a_change_leaves_out_stays_and_null_ends_the_expiry(api: httpx.Client, partner: Connected) -> None:
+    key = made(api, partner.key, scopes=["read:orders"], expires_at=soon(3600))
+    target = f"/api/keys/{key['key_id']}"
+    renamed = api.patch(target, json={"name": "renamed"}, headers=partner.key).json()
+    assert (renamed["name"], renamed["scopes"]) == ("renamed", ["read:orders"])
+    assert renamed["expires_at"] == key["expires_at"]
+    assert api.patch(target, json={"expires_at": None}, headers=partner.key).json()["expires_at"] is None
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer"),
+    [
+        ({"scopes": ["admin"]}, "/scopes/0"),
+        ({"scopes": ["read:orders", "write:events"]}, "/scopes/1"),
+        ({"scopes": []}, "/scopes"),
+        ({"scopes": None}, "/scopes"),
+        ({"name": None}, "/name"),
+        ({"expires_at": "2020-01-01T00:00:00Z"}, "/expires_at"),
+        ({"rate_limit_per_minute": 1_000_000}, "/rate_limit_per_minute"),
+        ({"rate_limit_per_minute": None}, "/rate_limit_per_minute"),
+        ({"partner_id": None}, "/partner_id"),
+    ],
+)
+def test_a_key_grants_itself_nothing_by_a_change(
+    api: httpx.Client, connect: Connect, change: Json, pointer: str
+) -> None:
+    partner = connect(scopes=["read:*"])
+    problem = refused(api.patch(f"/api/keys/{partner.key_id}", json=change, headers=partner.key), 422)
+    assert pointers(problem) == [pointer]
+
+
+def test_only_a_living_key_of_ones_own_can_be_changed(api: httpx.Client, partner: Connected, other: Connected) -> None:
+    key = made(api, partner.key)
+    target = f"/api/keys/{key['key_id']}"
+    refused(api.patch(target, json={"name": "mine"}, headers=other.key), 404)
+    api.delete(target, headers=partner.key).raise_for_status()
+    refused(api.patch(target, json={"name": "again"}, headers=partner.key), 409)
+
+
 # ── Revoke and rotate ────────────────────────────────────────────────────────────────────────────
 
 
