@@ -21,7 +21,7 @@ class HttpxPartnerApi:
         return guarded_client(loopback=self.allow_loopback)
 
     async def call(self, url: str, request: Forward) -> Returned:
-        """`url` is the partner's base; the request's path is appended to it, its host is never another."""
+        """`url` is the partner's base. The request's path and query are appended to its own; its host never changes."""
         base = httpx.URL(url)
         try:
             target = base.copy_with(raw_path=raw_path(base, request))
@@ -40,8 +40,9 @@ class HttpxPartnerApi:
 
 
 def raw_path(base: httpx.URL, request: Forward) -> bytes:
-    path = base.raw_path.partition(b"?")[0].rstrip(b"/")
+    path, _, own_query = base.raw_path.partition(b"?")
+    path = path.rstrip(b"/")
     if request.path:
         path += b"/" + request.path.lstrip("/").encode("ascii")
-    query = request.query.encode("ascii")
+    query = b"&".join(part for part in (own_query, request.query.encode("ascii")) if part)
     return (path or b"/") + (b"?" + query if query else b"")

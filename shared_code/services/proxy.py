@@ -12,7 +12,16 @@ from shared_code.ports import Circuit, Forward, PartnerApi, Returned, Store
 from shared_code.services.credentials import PartnerCredentials, sendable
 
 PASSED_ON = frozenset(
-    {"accept", "accept-language", "content-type", "if-match", "if-none-match", "if-modified-since", "range"}
+    {
+        "accept",
+        "accept-language",
+        "content-type",
+        "idempotency-key",
+        "if-match",
+        "if-modified-since",
+        "if-none-match",
+        "range",
+    }
 )
 """Request headers that reach the partner; everything else, our key first of all, stays here."""
 NOT_PASSED_BACK = frozenset(

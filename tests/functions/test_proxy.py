@@ -275,6 +275,7 @@ def test_every_method_passes_with_query_body_and_the_headers_about_them(
         "Content-Type": "application/xml; charset=latin-1",
         "Accept": "text/csv;q=0.5",
         "Accept-Language": "de",
+        "Idempotency-Key": "order-7",
         "If-Match": '"v1"',
         "Range": "bytes=0-9",
     }
@@ -292,6 +293,14 @@ def test_the_base_itself_can_be_called(api: httpx.Client, admin: Headers, false_
     for path, target in ("", "/base"), ("/", "/base"), ("?a=1", "/base?a=1"), ("//x", "/base/x"):
         liar.tells(json_answer(b"{}"))
         assert api.get(f"/api/proxy/{false_friend.id}{path}", headers=admin).status_code == 200
+        assert [heard.target for heard in liar.heard] == [target]
+
+
+def test_a_query_of_the_api_endpoints_own_stays(api: httpx.Client, admin: Headers, connect: Connect, liar: Liar):
+    partner = connect(api_endpoint=f"{liar.url}/base?site=7", credentials={"api_key": "k"})
+    for path, target in ("", "/base?site=7"), ("?a=1", "/base?site=7&a=1"), ("/x?b", "/base/x?site=7&b"):
+        liar.tells(json_answer(b"{}"))
+        assert api.get(f"/api/proxy/{partner.id}{path}", headers=admin).status_code == 200
         assert [heard.target for heard in liar.heard] == [target]
 
 
