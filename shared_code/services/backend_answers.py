@@ -65,6 +65,8 @@ def refusal(returned: Returned) -> errors.PinkSyncError:
     told = parsed(returned.body)
     message, code = str(told.get("message") or ""), str(told.get("code") or "")
     members = {"backend": {"code": code, "message": message, "payload": told.get("payload")}}
+    if returned.status == 409:
+        return errors.Conflict(message or None, members=members)
     if message.startswith("Duplicate record detected"):
         return errors.Conflict("The backend has such a record already.", members=members)
     if returned.status == 404:

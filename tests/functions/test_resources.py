@@ -695,6 +695,12 @@ def test_with_xano_killed_kept_reads_are_served_stale_and_only_misses_fail(
     assert cache_uses(api, partner, ORDERS) == ["MISS"]
 
 
+def test_a_conflict_at_the_backend_is_a_conflict_here(misled: Misled, liar: Liar):
+    liar.tells(json_answer(b'{"message": "It was changed meanwhile."}', status=409))
+    problem = refused(misled.gateway.api.put(f"{ORDERS}/1", json={}, headers=misled.partner.key), 409, "conflict")
+    assert problem["detail"] == "It was changed meanwhile."
+
+
 # ── A backend that lies ──────────────────────────────────────────────────────────────────────────
 
 MINE = b'[{"number": "mine"}]'
