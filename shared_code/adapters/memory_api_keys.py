@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from shared_code.adapters.memory_rows import View, listing
@@ -45,7 +45,7 @@ class MemoryApiKeys:
     async def used(self, times: Mapping[str, datetime]) -> None:
         for key_id, at in times.items():
             key = await self.keys.lock(key_id)
-            if key and (key.last_used_at is None or key.last_used_at < at):
+            if key and (key.last_used_at is None or at - key.last_used_at >= timedelta(minutes=1)):
                 self.keys.put(key_id, replace(key, last_used_at=at))
 
 

@@ -59,8 +59,10 @@ class PostgresApiKeys:
 
     async def used(self, times: Mapping[str, datetime]) -> None:
         await self.connection.execute(
-            """UPDATE api_keys SET last_used_at = greatest(api_keys.last_used_at, used.at)
-               FROM unnest(%s::text[], %s::timestamptz[]) AS used (key_id, at) WHERE api_keys.key_id = used.key_id""",
+            """UPDATE api_keys SET last_used_at = used.at
+               FROM unnest(%s::text[], %s::timestamptz[]) AS used (key_id, at)
+               WHERE api_keys.key_id = used.key_id
+                 AND (api_keys.last_used_at IS NULL OR used.at >= api_keys.last_used_at + interval '1 minute')""",
             (list(times), list(times.values())),
         )
 

@@ -78,7 +78,7 @@ class ApiKeys(Protocol):
 
     async def revoke_all(self, partner_id: UUID, now: datetime) -> int: ...
     async def used(self, times: Mapping[str, datetime]) -> None:
-        """Sets `last_used_at` of many keys; it never moves back."""
+        """Sets `last_used_at` of many keys, where it moves on by a minute or more: one write per key and minute."""
         ...
 
 

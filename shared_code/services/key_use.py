@@ -1,4 +1,4 @@
-"""`last_used_at`, written in batches: at most one write per key and run of the timer, one minute apart."""
+"""`last_used_at`, written in batches, and of each key at most once a minute, however often the timer runs."""
 
 from dataclasses import dataclass
 

@@ -64,17 +64,19 @@ async def test_a_key_can_be_locked_for_a_change(store: Store):
         assert await reading.keys.get(key.key_id) == replace(key, rate_limit_per_minute=11)
 
 
-async def test_the_time_of_last_use_is_written_for_many_keys_and_never_moves_back(store: Store):
-    keys = [new_key(None, last_used_at=used_at) for used_at in (None, NOW, NOW)]
+async def test_the_time_of_last_use_is_written_for_many_keys_once_a_minute_and_never_moves_back(store: Store):
+    minute = timedelta(minutes=1)
+    keys = [new_key(None, last_used_at=used_at) for used_at in (None, NOW, NOW, NOW)]
     async with store.transaction() as transaction:
         for key in keys:
             await transaction.keys.add(key)
-    times = {keys[0].key_id: NOW, keys[1].key_id: NOW + SECOND, keys[2].key_id: NOW - SECOND, "pk_live_gone": NOW}
+    used = (NOW, NOW + minute, NOW + minute - SECOND, NOW - minute)
+    times = {key.key_id: at for key, at in zip(keys, used, strict=True)} | {"pk_live_gone": NOW}
     await within(store, lambda transaction: transaction.keys.used(times))
     await within(store, lambda transaction: transaction.keys.used({}))
     async with store.reading() as reading:
         found = [await reading.keys.get(key.key_id) for key in keys]
-    assert [key.last_used_at for key in found if key] == [NOW, NOW + SECOND, NOW]
+    assert [key.last_used_at for key in found if key] == [NOW, NOW + minute, NOW, NOW]
 
 
 async def test_keys_are_listed_for_a_partner_for_the_house_or_for_everyone(store: Store):
