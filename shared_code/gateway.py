@@ -107,8 +107,10 @@ class Gateway:
 
     @cached_property
     def cache(self) -> AccessCache:
+        """While Redis is down a change made elsewhere is seen after five seconds (facts/security.md 2.2)."""
         sealing = AesGcmCipher({"c1": self.settings.cache_key})
-        return DegradingAccessCache(RedisAccessCache(self.wire, sealing), MemoryAccessCache(), self.outage)
+        local = MemoryAccessCache(state_lifetime=timedelta(seconds=5))
+        return DegradingAccessCache(RedisAccessCache(self.wire, sealing), local, self.outage)
 
     @cached_property
     def addresses(self) -> AddressLimit:

@@ -1,8 +1,8 @@
 """The access cache that never fails: Redis while it answers, this process's own memory while it does not.
 
-Limits are then counted per process, and a change made elsewhere is seen when the local state ends. Which keys
-were proven is noted all along: an outage, or a Redis that comes back empty, costs each key a look at the store,
-but no bcrypt, which would be a flood of it.
+Limits are then counted per process, and a change made elsewhere is seen when the local state ends, after seconds.
+Which keys were proven is noted all along: an outage, or a Redis that comes back empty, costs each key a look at the
+store, but no bcrypt, which would be a flood of it.
 """
 
 import logging

@@ -13,6 +13,7 @@ from shared_code.ports import AccessCache, Ask, Clock, KeyHasher, Look, Store, S
 from shared_code.ports.access import ONLY_ACCESS
 from shared_code.services.key_format import PresentedKey, parse
 
+MOST_TENANTS = 10_000
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="pinksync"'}
 
 
@@ -51,6 +52,8 @@ class Access:
     most_strikes: int
     """Failed proofs a minute from one address; after that its unproven keys cost no bcrypt."""
     _proving: dict[str, asyncio.Future[None]] = field(default_factory=dict[str, "asyncio.Future[None]"])
+    _tenants: dict[str, str] = field(default_factory=dict[str, str])
+    """Whose key each is. That never changes, so it need not be read again to know which epoch to read first."""
 
     async def admit(self, presented: str | None, address: str | None = None, ask: Ask = ONLY_ACCESS) -> Admission:
         """Raises Unauthorized. Whether the partner is in good standing is the Admission's to say."""
@@ -84,16 +87,23 @@ class Access:
 
     async def _remembered(self, key: PresentedKey, proof: str, ask: Ask) -> Look:
         """The epoch is read before the rows: a change in between makes what is remembered void."""
-        row = await self._row(key.key_id)
-        epoch = await self.cache.epoch(row.tenant) if row else ""
-        grant = await self._grant(key.key_id)
+        if key.key_id not in self._tenants:
+            await self._row(key.key_id)
+        tenant = self._tenants.get(key.key_id)
+        epoch = await self.cache.epoch(tenant) if tenant else ""
+        grant = await self._grant(key.key_id) if tenant else None
         if grant is None:
             raise errors.Unauthorized(headers=CHALLENGE)
         return await self.cache.remember(key.key_id, proof, grant, epoch, ask)
 
     async def _row(self, key_id: str) -> ApiKey | None:
         async with self.store.reading() as reading:
-            return await reading.keys.get(key_id)
+            row = await reading.keys.get(key_id)
+        if row:
+            self._tenants[key_id] = row.tenant
+            if len(self._tenants) > MOST_TENANTS:
+                del self._tenants[next(iter(self._tenants))]
+        return row
 
     async def _grant(self, key_id: str) -> Grant | None:
         async with self.store.reading() as reading:

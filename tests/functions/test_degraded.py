@@ -302,6 +302,14 @@ def test_while_redis_is_down_what_this_process_revokes_and_suspends_is_refused_b
     refused(world.api.get("/api/test", headers=wrong), 401, "unauthorized")
 
 
+def test_while_redis_is_down_what_another_process_revokes_is_seen_within_seconds(world: World):
+    partner = world.connect(name="Revoked elsewhere")
+    with hung(world.valkey):
+        assert degraded(world.api.get("/api/test", headers=partner.key))
+        world.rows("UPDATE api_keys SET revoked_at = now() WHERE key_id = %s RETURNING 1", partner.key_id)
+        eventually(lambda: world.api.get("/api/test", headers=partner.key).status_code == 401, seconds=8)
+
+
 def test_what_was_revoked_while_redis_was_down_stays_so_when_it_is_back(world: World):
     """Its memory survived and still says that the key is good."""
     [partner] = warm(world, 1)
