@@ -21,7 +21,8 @@ logger = logging.getLogger("pinksync.redis")
 class Line(asyncio.Protocol):
     """The connection itself. Answers come in the order of the questions; whatever breaks that order ends it.
 
-    A silence longer than `patience` seconds ends it too: a Redis that hangs fails all who wait, at the same time.
+    A silence longer than `patience` seconds while something is asked ends it too: a Redis that hangs fails all who
+    wait, at the same time.
     """
 
     def __init__(self, patience: float) -> None:
@@ -32,6 +33,7 @@ class Line(asyncio.Protocol):
         self._unsent: list[bytes] = []
         self._loop = asyncio.get_running_loop()
         self._lost: asyncio.Future[None] = self._loop.create_future()
+        self._heard = 0.0
         self._watching = False
         self._late = False
 
@@ -60,6 +62,7 @@ class Line(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
+        self._heard = time.monotonic()
         try:
             self._reader.feed(data)
             while (answer := self._reader.gets()) is not False:
@@ -89,11 +92,11 @@ class Line(asyncio.Protocol):
             self._loop.call_later(self._patience, self._watch)
 
     def _watch(self) -> None:
-        """One look at the oldest question, instead of a timer for each."""
+        """One timer for all questions. While answers come, a late one is no sign of a Redis that hangs."""
         self._watching = bool(self._asked) and not self.closed
         if not self._watching:
             return
-        left = self._asked[0][1] + self._patience - time.monotonic()
+        left = max(self._asked[0][1], self._heard) + self._patience - time.monotonic()
         if left > 0:
             self._late = False
             self._loop.call_later(left, self._watch)

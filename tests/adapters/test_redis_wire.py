@@ -170,6 +170,22 @@ async def test_a_process_that_was_busy_does_not_take_redis_for_dead(wire: RedisW
         assert await waiting == b"still there"
 
 
+async def test_a_redis_that_is_slow_but_answers_is_not_taken_for_dead():
+    """Its last answer comes long after the patience with a silence is over."""
+
+    async def slowly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            for _ in range(data.count(b"PING") or 1):
+                writer.write(b"+OK\r\n")
+                await asyncio.sleep(PATIENCE / 5)
+
+    async with served(slowly) as port, wired(connect(f"redis://127.0.0.1:{port}/0")) as wire:
+        began = time.monotonic()
+        answers = await asyncio.gather(*(wire.ask("PING") for _ in range(12)))
+        assert answers == [b"OK"] * 12
+        assert time.monotonic() - began > PATIENCE * 2
+
+
 async def test_closing_tells_all_who_still_wait(valkey: Service):
     wire = RedisWire(connect(valkey.url))
     await until_answered(wire)
