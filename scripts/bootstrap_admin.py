@@ -5,7 +5,7 @@ printed once. Safe to repeat: what is there already stays as it is.
 
 Environment: the app's own settings (see local.settings.sample.json), and optionally
   PINKSYNC_BOOTSTRAP_PASSWORD   the admin's password (15 characters or more)
-  PINKSYNC_BOOTSTRAP_API_KEY    the admin's API key, if it was made elsewhere
+  PINKSYNC_BOOTSTRAP_API_KEY    the admin's API key, if it was made elsewhere; the way back when all are lost
 """
 
 import argparse
@@ -51,12 +51,12 @@ async def bootstrap(email: str, password: str) -> FirstAdmin:
 
 def report(admin: FirstAdmin, password: str | None, *, as_json: bool) -> None:
     told = {"email": admin.email, "key_id": admin.key_id, "created": admin.created, "api_key": admin.api_key}
-    if admin.created and password:
+    if admin.password_set and password:
         told["password"] = password
     if as_json:
         print(json.dumps(told))
     elif not admin.created:
-        print(f"The admin key {admin.key_id} is there already; nothing was changed.")
+        print(f"The admin {admin.key_id or admin.email} is there already; nothing was changed.")
     else:
         print("The first admin was made. These secrets are shown this once:")
         print(
