@@ -2,7 +2,7 @@
 
 On Svix's cloud this is one call. A self-hosted server has no such call: there, an application of its management
 organisation, named after the organisation that is watched, holds the endpoint (facts: Svix's README,
-"Operational (incoming) webhooks"). Give its management token with --management-token for that.
+"Operational (incoming) webhooks"). Give the token of that organisation in SVIX_MANAGEMENT_TOKEN.
 
 Environment: SVIX_TOKEN, SVIX_URL, PUBLIC_URL, and SVIX_OPERATIONAL_SECRET (`whsec_` and 24 to 64 random bytes in
 base64): what Svix will sign with, and what the gateway checks.
@@ -29,14 +29,13 @@ def main() -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--management-token", help="for a self-hosted server: a token of its management organisation")
-    wanted = parser.parse_args()
+    parser.parse_args()
     missing = [name for name in ("SVIX_TOKEN", "PUBLIC_URL", "SVIX_OPERATIONAL_SECRET") if not os.environ.get(name)]
     if missing:
         print(f"operational_webhooks: {', '.join(missing)} must be set", file=sys.stderr)
         return 1
     try:
-        print(asyncio.run(set_up(wanted.management_token)))
+        print(asyncio.run(set_up(os.environ.get("SVIX_MANAGEMENT_TOKEN"))))
     except (HttpError, httpx.HTTPError, ValueError) as error:
         print(f"operational_webhooks: Svix did not take it: {type(error).__name__}", file=sys.stderr)
         return 1
