@@ -14,6 +14,7 @@ import argparse
 import base64
 import json
 import os
+import re
 import secrets
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -69,7 +70,7 @@ GIVEN = ("SVIX_TOKEN", "XANO_API_KEY")
 def main(arguments: Sequence[str] | None = None, open_vault: Callable[[str], Vault] = AzureVault) -> int:
     options = parser().parse_args(arguments)
     try:
-        vault = open_vault(f"https://{options.vault}.vault.azure.net")
+        vault = open_vault(options.vault)
         done = check(vault) if options.check else dict(work(vault, options))
     except Refused as error:
         print(f"set_secrets: {error}", file=sys.stderr)
@@ -91,12 +92,22 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = made.add_argument
-    add("--vault", required=True, metavar="NAME", help="the vault's name, as in NAME.vault.azure.net")
+    add(
+        "--vault", required=True, type=vault_url, metavar="NAME", help="its name as in NAME.vault.azure.net, or its URL"
+    )
     add("--check", action="store_true", help="only say what is there; changes nothing")
     add("--rotate", action="append", default=[], choices=sorted(MADE), help="make this one anew; may be repeated")
     add("--retire", metavar="KID", help="take this old key out of TOKEN_KEYRING; what it sealed is lost")
     add("--every-api-key-dies", action="store_true", help="needed to rotate KEY_PEPPER, as that is what it does")
     return made
+
+
+def vault_url(text: str) -> str:
+    if re.fullmatch(r"[A-Za-z][A-Za-z0-9-]{2,23}", text):
+        return f"https://{text}.vault.azure.net"
+    if not text.startswith("https://"):
+        raise argparse.ArgumentTypeError(f"{text} is neither a vault's name nor an https URL")
+    return text
 
 
 def check(vault: Vault) -> dict[str, str]:

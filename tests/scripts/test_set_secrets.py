@@ -115,7 +115,9 @@ def test_a_failure_of_the_vault_is_one_line_and_ends_with_1(shelf: Shelf, capsys
     assert capsys.readouterr().err == "set_secrets: HttpResponseError: Forbidden\n"
 
 
-@pytest.mark.parametrize("options", [[], ["--vault", "v", "--rotate", "SVIX_TOKEN"]])
+@pytest.mark.parametrize(
+    "options", [[], ["--vault", "http://kv-test"], ["--vault", "kv-test", "--rotate", "SVIX_TOKEN"]]
+)
 def test_a_wrong_command_line_ends_with_2(options: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         script.main(options)
