@@ -35,10 +35,15 @@ class Azure:
         return next(self.python.parent.parent.glob("lib/python3.13/site-packages"))
 
     def load(
-        self, package: Path, *calls: str, hidden: Sequence[str] = (), settings: Mapping[str, str] | None = None
+        self,
+        package: Path,
+        *calls: str,
+        hidden: Sequence[str] = (),
+        settings: Mapping[str, str] | None = None,
+        patience: int = 0,
     ) -> Told:
         """Indexes the package in its own folder and GETs these paths, with nothing of this environment."""
-        env = {"CALLS": ",".join(calls), "HIDDEN": ",".join(hidden), **(settings or {})}
+        env = {"CALLS": ",".join(calls), "HIDDEN": ",".join(hidden), "PATIENCE": str(patience), **(settings or {})}
         command = [str(self.python), "-I", str(SCRIPT), str(self.host), str(package)]
         done = subprocess.run(command, cwd=package, env=env, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stderr

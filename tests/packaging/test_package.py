@@ -20,7 +20,6 @@ from scripts.package import NotTheApp, package, uploaded
 from tests import services
 from tests.functions.index import TABLE, table
 from tests.packaging.azure import Azure, Told
-from tests.services import eventually
 from tests.shared_servers import ask
 
 STRAYS = (
@@ -192,17 +191,13 @@ def settings(database_url: str, redis_url: str) -> Mapping[str, str]:
 def test_it_is_indexed_and_answers_from_the_package_alone(
     azure: Azure, published: Path, settings: Mapping[str, str]
 ) -> None:
-    def all_up() -> Told | None:
-        told = azure.load(published, "/api/health", "/api/ready", "/api/docs", settings=settings)
-        return told if told.error or "down" not in dependencies(told).values() else None
-
-    told = eventually(all_up)  # on a busy machine the first answers may come too late
+    told = azure.load(published, "/api/health", "/api/ready", "/api/docs", settings=settings, patience=30)
     assert told.error == ""
     assert table(told.functions) == TABLE.read_text()
     assert told.problems == []
     assert told.answers["/api/health"]["status"] == 200
     assert told.answers["/api/docs"]["status"] == 200
-    assert set(dependencies(told)) == {"postgres", "redis", "svix", "xano", "storage"}
+    assert dependencies(told) == dict.fromkeys(("postgres", "redis", "svix", "xano", "storage"), "ok")
     assert told.seconds < 3
 
 
