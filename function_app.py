@@ -2,9 +2,20 @@
 
 import azure.functions as func
 
-from functions import api_keys, deliveries, events, inbound, operations, partners, resources, timers, webhooks
+from functions import (
+    api_keys,
+    deliveries,
+    events,
+    inbound,
+    operations,
+    partners,
+    resources,
+    timer_control,
+    timers,
+    webhooks,
+)
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 
-for door in (partners, api_keys, webhooks, deliveries, events, inbound, resources, operations, timers):
+for door in (partners, api_keys, webhooks, deliveries, events, inbound, resources, operations, timers, timer_control):
     app.register_functions(door.bp)

@@ -37,6 +37,7 @@ class HealthAnswer(AnswerBody):
 class ReadyAnswer(AnswerBody):
     status: Health
     dependencies: dict[str, Health]
+    late_timers: list[str] = Field(description="Timers that did not run on time.")
 
 
 class LogsQuery(PeriodQuery):
@@ -76,7 +77,9 @@ async def ready(call: Call) -> Reply:
     """Each dependency: ok, degraded or down. 503 only when the gateway cannot serve."""
     readiness = await call.gateway.readiness.check()
     status = 503 if readiness.overall is Health.DOWN else 200
-    answer = ReadyAnswer(status=readiness.overall, dependencies=dict(readiness.dependencies))
+    answer = ReadyAnswer(
+        status=readiness.overall, dependencies=dict(readiness.dependencies), late_timers=list(readiness.late_timers)
+    )
     return Reply(status=status, model=answer, headers={"Cache-Control": "no-store"})
 
 

@@ -75,7 +75,7 @@ class ListAnswer(BaseModel):
         values: dict[str, Any] = {
             plural: items,
             "total": min(found.total, MOST_COUNTED - 1),
-            "total_is_exact": found.total < MOST_COUNTED,
+            "total_is_exact": found.exact and found.total < MOST_COUNTED,
             "limit": page.limit,
             "offset": page.offset,
             "next_cursor": cursor(found.next),

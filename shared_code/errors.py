@@ -34,6 +34,7 @@
     │   └── UpstreamUnreachable          502 upstream_unreachable
     ├── Unavailable                      503 unavailable
     │   ├── StoreUnavailable             503 store_unavailable
+    │   ├── ArchiveUnavailable           503 archive_unavailable
     │   ├── WebhookServiceUnavailable    503 webhook_service_unavailable
     │   ├── BackendUnavailable           503 backend_unavailable
     │   │   └── BackendTimeout           504 backend_unavailable
@@ -247,6 +248,12 @@ class StoreUnavailable(Unavailable):
     """The database cannot be reached right now; nothing was changed."""
 
     code = "store_unavailable"
+
+
+class ArchiveUnavailable(Unavailable):
+    """The archive of the audit trail cannot be reached. Newer rows can be read."""
+
+    code = "archive_unavailable"
 
 
 class WebhookServiceUnavailable(Unavailable):

@@ -3,7 +3,7 @@
 `current()` is the gateway of the running event loop, made at its first use; nothing happens at import.
 Clients belong to one loop (redis, psycopg and httpx all bind to it), so each loop has a gateway of its own.
 Libraries are imported with this file, so that no request waits for one (azure-data-tables alone is left to the
-one probe that needs it).
+first use of the audit archive).
 """
 
 import asyncio
@@ -25,6 +25,7 @@ from shared_code.adapters.httpx_url_rule import HttpxUrlRule
 from shared_code.adapters.memory_access_cache import MemoryAccessCache
 from shared_code.adapters.memory_address_limit import MemoryAddressLimit
 from shared_code.adapters.postgres_store import PostgresStore
+from shared_code.adapters.postgres_timers import PostgresTimerLedger
 from shared_code.adapters.redis_access_cache import RedisAccessCache
 from shared_code.adapters.redis_answers import RedisAnswers
 from shared_code.adapters.redis_circuit import RedisCircuit
@@ -33,6 +34,7 @@ from shared_code.adapters.redis_key_use import RedisKeyUse
 from shared_code.adapters.redis_strikes import RedisStrikes
 from shared_code.adapters.redis_wire import RedisWire
 from shared_code.adapters.svix_webhooks import SvixWebhooks
+from shared_code.adapters.tables_audit_archive import TablesAuditArchive, by_connection_string
 from shared_code.adapters.tables_probe import table_probe
 from shared_code.adapters.xano_backend import XanoBackend
 from shared_code.model import Health
@@ -40,6 +42,7 @@ from shared_code.ports import (
     AccessCache,
     AddressLimit,
     Answers,
+    AuditArchive,
     Backend,
     Cipher,
     Circuit,
@@ -51,11 +54,14 @@ from shared_code.ports import (
     SignatureCheck,
     Store,
     Strikes,
+    TimerLedger,
     UrlRule,
 )
 from shared_code.services.access import Access
 from shared_code.services.api_keys import ApiKeyService, KeyRing
-from shared_code.services.audit import AuditService
+from shared_code.services.audit_archive import AuditArchiver
+from shared_code.services.audit_reading import AuditService
+from shared_code.services.audit_verify import AuditVerifier
 from shared_code.services.bootstrap import Bootstrap
 from shared_code.services.credentials import PartnerCredentials
 from shared_code.services.deliveries import DeliveryService
@@ -71,8 +77,9 @@ from shared_code.services.proxy import ProxyService
 from shared_code.services.readiness import ReadinessService
 from shared_code.services.relay import Relay
 from shared_code.services.resources import ResourceService
-from shared_code.services.retention import RetentionService
+from shared_code.services.retention import RetentionService, table
 from shared_code.services.reviews import ReviewService
+from shared_code.services.timers import TimerService
 from shared_code.settings import Settings, load
 
 PASSWORD_COST = 12
@@ -240,7 +247,7 @@ class Gateway:
 
     @cached_property
     def retention(self) -> RetentionService:
-        return RetentionService(self.store, self.now, timedelta(days=self.settings.payload_retention_days))
+        return RetentionService(self.store, self.now, table(self.settings.kept))
 
     @cached_property
     def signed(self) -> SignatureCheck:
@@ -266,7 +273,28 @@ class Gateway:
 
     @cached_property
     def audit(self) -> AuditService:
-        return AuditService(self.store)
+        return AuditService(self.store, self.archive)
+
+    @cached_property
+    def archive(self) -> AuditArchive | None:
+        connection = self.settings.audit_storage_connection_string
+        return TablesAuditArchive(by_connection_string(connection)) if connection else None
+
+    @cached_property
+    def archiver(self) -> AuditArchiver:
+        return AuditArchiver(self.store, self.archive, self.now, timedelta(days=self.settings.audit_hot_days))
+
+    @cached_property
+    def verifier(self) -> AuditVerifier | None:
+        return AuditVerifier(self.store, self.archive) if self.archive else None
+
+    @cached_property
+    def ledger(self) -> TimerLedger:
+        return PostgresTimerLedger(self.settings.database_url)
+
+    @cached_property
+    def timers(self) -> TimerService:
+        return TimerService(self.ledger, self.store, self.now, self.settings.schedules)
 
     @cached_property
     def idempotency(self) -> Idempotency:
@@ -288,13 +316,13 @@ class Gateway:
         if self.settings.audit_storage_connection_string:
             connection = self.settings.audit_storage_connection_string
             probes["storage"] = lambda: table_probe(connection)
-        return ReadinessService(probes)
+        return ReadinessService(probes, self.timers.late)
 
     async def close(self) -> None:
         """Ends what was made, in the reverse order of need. Only tests and commands have an end to use it at."""
         made = self.__dict__
-        for name in ("relay", "webhooks", "backend", "partner_api", "cache", "store"):
-            if name in made:
+        for name in ("relay", "webhooks", "backend", "partner_api", "cache", "archive", "ledger", "store"):
+            if made.get(name):
                 await made[name].close()
 
 

@@ -25,6 +25,22 @@ class Environment(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """How many days things are kept after they are over (services/retention.py)."""
+
+    payload_days: int
+    """Events' payloads, and what endpoints answered."""
+    event_days: int
+    """Events with their deliveries and attempts; never before the payload is cleared."""
+    outbox_days: int
+    inbox_days: int
+    """A partner's message that comes again after this is taken for a new one."""
+    review_days: int
+    job_days: int
+    timer_run_days: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Times are in seconds unless the name says otherwise; keys are 32 raw bytes."""
 
@@ -59,7 +75,11 @@ class Settings:
     allow_loopback_egress: bool
     """Only the devstack sets this: http and loopback addresses are then allowed as partners' URLs."""
     database_pool_size: int
-    payload_retention_days: int
+    kept: Kept
+    audit_hot_days: int
+    """Audit rows older than this move to the archive."""
+    schedules: Mapping[str, str]
+    """Setting → NCRONTAB, of every setting named *_SCHEDULE: what the Functions host wakes the timers by."""
     webhook_max_attempts: int
     """Attempts Svix makes before it gives up: one more than its retry schedule has entries."""
     version: str
@@ -149,6 +169,18 @@ def one_of(*words: str) -> Callable[[str], str]:
     return parse
 
 
+def kept(read: Reader) -> Kept:
+    return Kept(
+        payload_days=read.number("PAYLOAD_RETENTION_DAYS", 90, high=3650),
+        event_days=read.number("RETENTION_EVENT_DAYS", 180, high=3650),
+        outbox_days=read.number("RETENTION_OUTBOX_DAYS", 30, high=3650),
+        inbox_days=read.number("RETENTION_INBOX_DAYS", 30, high=3650),
+        review_days=read.number("RETENTION_REVIEW_DAYS", 365, high=3650),
+        job_days=read.number("RETENTION_JOB_DAYS", 90, high=3650),
+        timer_run_days=read.number("RETENTION_TIMER_RUN_DAYS", 30, high=3650),
+    )
+
+
 def load(environ: Mapping[str, str]) -> Settings:
     """The settings of this process. Raises SettingsError naming everything that is missing or bad."""
     read = Reader(environ)
@@ -176,7 +208,9 @@ def load(environ: Mapping[str, str]) -> Settings:
         xano_data_source=read.optional("XANO_DATA_SOURCE"),
         allow_loopback_egress=read.flag("ALLOW_LOOPBACK_EGRESS"),
         database_pool_size=read.number("DATABASE_POOL_SIZE", 4, high=100),
-        payload_retention_days=read.number("PAYLOAD_RETENTION_DAYS", 90, high=3650),
+        kept=kept(read),
+        audit_hot_days=read.number("AUDIT_HOT_DAYS", 90, high=3650),
+        schedules={name: text for name, text in environ.items() if name.endswith("_SCHEDULE")},
         webhook_max_attempts=read.number("WEBHOOK_MAX_ATTEMPTS", 8, high=50),
         version=read.text("PINKSYNC_VERSION", "0.1.0"),
     )

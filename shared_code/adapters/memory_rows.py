@@ -6,7 +6,7 @@ mutual exclusion this needs: one store serves one loop.
 """
 
 import asyncio
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -80,9 +80,10 @@ class Session:
     read_only: bool = False
     failed: bool = False
     ended: bool = False
-    written: dict[Table[Any, Any], dict[Any, Row[Any]]] = field(
-        default_factory=dict[Table[Any, Any], dict[Any, Row[Any]]]
+    written: dict[Table[Any, Any], dict[Any, Row[Any] | None]] = field(
+        default_factory=dict[Table[Any, Any], dict[Any, Row[Any] | None]]
     )
+    """None stands for a row that was removed."""
 
     def use(self, *, writing: bool) -> None:
         """Refuses what a database would refuse or, worse, would do in nobody's transaction."""
@@ -102,7 +103,7 @@ class Session:
     def commit(self) -> None:
         self.use(writing=not self.read_only)
         for table, rows in self.written.items():
-            table.committed.update(rows)
+            table.committed = present(table.committed | rows)
         self.end()
 
     def end(self) -> None:
@@ -125,8 +126,11 @@ class View[K: Hashable, R]:
 
     def rows(self) -> Sequence[Row[R]]:
         self.session.use(writing=False)
-        visible = self.table.committed | self.session.written.get(self.table, {})
-        return list(visible.values())
+        return list(self._visible().values())
+
+    def items(self) -> Sequence[tuple[K, R]]:
+        self.session.use(writing=False)
+        return [(key, row.record) for key, row in self._visible().items()]
 
     async def lock(self, key: K) -> R | None:
         """The record, which nobody else changes until the transaction ends; waits for whoever does now."""
@@ -167,13 +171,21 @@ class View[K: Hashable, R]:
         assert row, "only a row that is there is changed"  # noqa: S101
         self._write(key, Row(row.number, self._checked(record)))
 
+    async def remove(self, key: K) -> None:
+        await self.lock(key)
+        self._write(key, None)
+
     def require(self, key: K) -> None:
         """For references: refuses what would belong to something that is not there."""
         if self.get(key) is None:
             raise self.session.refuse(errors.NotFound())
 
     def _row(self, key: K) -> Row[R] | None:
-        return self.session.written.get(self.table, {}).get(key) or self.table.committed.get(key)
+        written = self.session.written.get(self.table, {})
+        return written[key] if key in written else self.table.committed.get(key)
+
+    def _visible(self) -> dict[K, Row[R]]:
+        return present(self.table.committed | self.session.written.get(self.table, {}))
 
     def _checked(self, record: R) -> R:
         try:
@@ -181,8 +193,12 @@ class View[K: Hashable, R]:
         except errors.InvalidBody as error:
             raise self.session.refuse(error) from error
 
-    def _write(self, key: K, row: Row[R]) -> None:
+    def _write(self, key: K, row: Row[R] | None) -> None:
         self.session.written.setdefault(self.table, {})[key] = row
+
+
+def present(rows: Mapping[Any, Row[Any] | None]) -> dict[Any, Row[Any]]:
+    return {key: row for key, row in rows.items() if row is not None}
 
 
 class Dated(Protocol):

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from shared_code import errors
 from shared_code.adapters.memory_api_keys import MemoryApiKeys
-from shared_code.adapters.memory_audit import MemoryAuditTrail
+from shared_code.adapters.memory_audit import MemoryAuditTrail, MemoryChainHeads
 from shared_code.adapters.memory_deliveries import MemoryDeliveries, Watched
 from shared_code.adapters.memory_endpoints import MemoryEndpoints
 from shared_code.adapters.memory_events import MemoryEvents, MemoryEventTypes
@@ -17,6 +17,7 @@ from shared_code.adapters.memory_inbox import MemoryInboundSecrets, MemoryInbox,
 from shared_code.adapters.memory_outbox import Debt, MemoryOutbox
 from shared_code.adapters.memory_partners import MemoryPartners
 from shared_code.adapters.memory_replies import Kept, MemoryReplies, Name
+from shared_code.adapters.memory_retention import MemoryRetention
 from shared_code.adapters.memory_reviews import MemoryReviews
 from shared_code.adapters.memory_rows import Locks, Session, Table, View
 from shared_code.adapters.memory_users import MemoryUsers
@@ -24,6 +25,7 @@ from shared_code.model import (
     ApiKey,
     Attempt,
     AuditEntry,
+    ChainHead,
     Endpoint,
     Event,
     EventType,
@@ -53,6 +55,7 @@ class Tables:
     tries: Table[str, tuple[UUID, Attempt]] = field(default_factory=Table[str, tuple[UUID, Attempt]])
     debts: Table[int, Debt] = field(default_factory=Table[int, Debt])
     entries: Table[UUID, AuditEntry] = field(default_factory=Table[UUID, AuditEntry])
+    heads: Table[str, ChainHead] = field(default_factory=Table[str, ChainHead])
     replies: Table[Name, Kept] = field(default_factory=Table[Name, Kept])
     users: Table[str, User] = field(default_factory=Table[str, User])
     reviews: Table[UUID, Review] = field(default_factory=Table[UUID, Review])
@@ -75,12 +78,33 @@ class Tables:
             ),
             outbox=MemoryOutbox(View(self.debts, session), partners),
             audit=MemoryAuditTrail(View(self.entries, session)),
+            audit_heads=MemoryChainHeads(View(self.heads, session)),
             replies=MemoryReplies(View(self.replies, session), clock),
             users=MemoryUsers(View(self.users, session)),
             reviews=MemoryReviews(View(self.reviews, session), View(self.subjects, session), partners),
             inbox=MemoryInbox(View(self.received, session), View(self.messages, session), partners),
             inbound_secrets=MemoryInboundSecrets(View(self.inbound_secrets, session), partners),
+            retention=self._retention(session, events, tries),
             after_commit=after_commit,
+        )
+
+    def _retention(
+        self,
+        session: Session,
+        events: View[tuple[UUID, str], Event],
+        tries: View[str, tuple[UUID, Attempt]],
+    ) -> MemoryRetention:
+        return MemoryRetention(
+            replies=View(self.replies, session),
+            debts=View(self.debts, session),
+            received=View(self.received, session),
+            messages=View(self.messages, session),
+            events=events,
+            deliveries=View(self.deliveries, session),
+            opened=View(self.opened, session),
+            tries=tries,
+            reviews=View(self.reviews, session),
+            subjects=View(self.subjects, session),
         )
 
 

@@ -21,7 +21,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
 from shared_code import errors
 from shared_code.adapters.postgres_api_keys import PostgresApiKeys
-from shared_code.adapters.postgres_audit import PostgresAuditTrail
+from shared_code.adapters.postgres_audit import PostgresAuditTrail, PostgresChainHeads
 from shared_code.adapters.postgres_deliveries import PostgresDeliveries
 from shared_code.adapters.postgres_endpoints import PostgresEndpoints
 from shared_code.adapters.postgres_events import PostgresEvents, PostgresEventTypes
@@ -29,6 +29,7 @@ from shared_code.adapters.postgres_inbox import PostgresInboundSecrets, Postgres
 from shared_code.adapters.postgres_outbox import PostgresOutbox
 from shared_code.adapters.postgres_partners import PostgresPartners
 from shared_code.adapters.postgres_replies import PostgresReplies
+from shared_code.adapters.postgres_retention import PostgresRetention
 from shared_code.adapters.postgres_reviews import PostgresReviews
 from shared_code.adapters.postgres_rows import Connection
 from shared_code.adapters.postgres_users import PostgresUsers
@@ -52,11 +53,13 @@ def tables(connection: Connection, after_commit: Callable[[Action], None]) -> Tr
         deliveries=PostgresDeliveries(connection),
         outbox=PostgresOutbox(connection),
         audit=PostgresAuditTrail(connection),
+        audit_heads=PostgresChainHeads(connection),
         replies=PostgresReplies(connection),
         users=PostgresUsers(connection),
         reviews=PostgresReviews(connection),
         inbox=PostgresInbox(connection),
         inbound_secrets=PostgresInboundSecrets(connection),
+        retention=PostgresRetention(connection),
         after_commit=after_commit,
     )
 

@@ -4,6 +4,7 @@
 *delivery* (one event to one endpoint), *attempt* (one try of a delivery). All times are aware and UTC.
 """
 
+from shared_code.model.archive import AuditLink, AuditRow, ChainHead
 from shared_code.model.callers import ApiKey, Caller, Grant, LimitState, Origin, User, scope_held
 from shared_code.model.carrier import carrier
 from shared_code.model.partners import (
@@ -20,6 +21,7 @@ from shared_code.model.partners import (
     tenant_of,
 )
 from shared_code.model.records import MOST_COUNTED, AuditEntry, Health, Json, Listing, Page, Severity, StoredReply
+from shared_code.model.timers import TimerReport, TimerResult, TimerRun, TimerState
 from shared_code.model.webhooks import (
     Attempt,
     Delivery,
@@ -46,8 +48,11 @@ __all__ = [
     "ApiKey",
     "Attempt",
     "AuditEntry",
+    "AuditLink",
+    "AuditRow",
     "AuthMethod",
     "Caller",
+    "ChainHead",
     "Delivery",
     "DeliveryStatus",
     "Endpoint",
@@ -73,6 +78,10 @@ __all__ = [
     "ReviewKind",
     "Severity",
     "StoredReply",
+    "TimerReport",
+    "TimerResult",
+    "TimerRun",
+    "TimerState",
     "User",
     "carrier",
     "scope_held",

@@ -71,3 +71,5 @@ class Listing[Item]:
     """How many there are in all; counting stops at MOST_COUNTED."""
     next: tuple[datetime, int] | None
     """Position of the last item here, when there are more after it."""
+    exact: bool = True
+    """False: counting was given up, and there are at least so many."""

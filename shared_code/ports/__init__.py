@@ -5,13 +5,13 @@ service: WebhookServiceUnavailable); no library's exception comes through. What 
 """
 
 from shared_code.ports.access import ONLY_ACCESS, AccessCache, AddressLimit, Ask, Cipher, KeyHasher, Look
+from shared_code.ports.audit import AuditArchive, AuditFilter, AuditTrail, ChainHeads, StoredLink
 from shared_code.ports.backends import Answers, Backend, Circuit, Forward, KeyUse, PartnerApi, Returned, Strikes
+from shared_code.ports.retention import Perishable, Retention
 from shared_code.ports.small import Clock, Probe, SchemaCheck, SignatureCheck, UrlRule
 from shared_code.ports.store import (
     Action,
     ApiKeys,
-    AuditFilter,
-    AuditTrail,
     Deliveries,
     DeliveryFilter,
     Endpoints,
@@ -27,6 +27,7 @@ from shared_code.ports.store import (
     Transaction,
     Users,
 )
+from shared_code.ports.timers import TimerLedger
 from shared_code.ports.webhooks import Outcome, Refused, WebhookEndpoints, WebhookMessages, WebhookService
 
 __all__ = [
@@ -37,9 +38,11 @@ __all__ = [
     "Answers",
     "ApiKeys",
     "Ask",
+    "AuditArchive",
     "AuditFilter",
     "AuditTrail",
     "Backend",
+    "ChainHeads",
     "Cipher",
     "Circuit",
     "Clock",
@@ -58,15 +61,19 @@ __all__ = [
     "Outcome",
     "PartnerApi",
     "Partners",
+    "Perishable",
     "Probe",
     "Refused",
     "Replies",
+    "Retention",
     "Returned",
     "Reviews",
     "SchemaCheck",
     "SignatureCheck",
     "Store",
+    "StoredLink",
     "Strikes",
+    "TimerLedger",
     "Transaction",
     "UrlRule",
     "Users",

@@ -10,7 +10,6 @@ from uuid import UUID
 from shared_code.model import (
     ApiKey,
     Attempt,
-    AuditEntry,
     Delivery,
     DeliveryStatus,
     Endpoint,
@@ -28,10 +27,11 @@ from shared_code.model import (
     PartnerType,
     Review,
     ReviewKind,
-    Severity,
     StoredReply,
     User,
 )
+from shared_code.ports.audit import AuditTrail, ChainHeads
+from shared_code.ports.retention import Retention
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,16 +41,6 @@ class DeliveryFilter:
     event_type: str | None = None
     endpoint_id: str | None = None
     event_id: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditFilter:
-    partner_id: UUID | None = None
-    severity: Severity | None = None
-    event_type: str | None = None
-    request_id: str | None = None
     since: datetime | None = None
     until: datetime | None = None
 
@@ -222,11 +212,6 @@ class Outbox(Protocol):
         ...
 
 
-class AuditTrail(Protocol):
-    async def add(self, entry: AuditEntry) -> None: ...
-    async def list(self, wanted: AuditFilter, page: Page) -> Listing[AuditEntry]: ...
-
-
 class Replies(Protocol):
     """Answers kept for Idempotency-Keys, per tenant and route."""
 
@@ -260,11 +245,13 @@ class Transaction:
     deliveries: Deliveries
     outbox: Outbox
     audit: AuditTrail
+    audit_heads: ChainHeads
     replies: Replies
     users: Users
     reviews: Reviews
     inbox: Inbox
     inbound_secrets: InboundSecrets
+    retention: Retention
     after_commit: Callable[[Action], None]
     """Runs the action once, right after the outermost transaction has committed; never if it rolls back."""
 

@@ -1,4 +1,4 @@
-"""The audit trail: who changed what, written in the change's own transaction, and read back."""
+"""The audit trail: who changed what, written in the change's own transaction."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import cast
 from uuid import UUID, uuid4
 
-from shared_code.model import AuditEntry, Caller, Grant, Listing, Origin, Page, Severity
-from shared_code.ports import AuditFilter, Store, Transaction
+from shared_code.model import AuditEntry, Caller, Grant, Origin, Severity
+from shared_code.ports import Transaction
 
 MASK = "***"
 SECRET_WORDS = ("secret", "token", "password", "credential", "api_key", "authorization")
@@ -65,12 +65,3 @@ def system_caller(name: str) -> Caller:
     """The gateway itself at work, with no person or key behind it: a timer, a command."""
     grant = Grant(key_id=f"system:{name}", partner_id=None, partner_status=None, scopes=("admin",), limit_per_minute=0)
     return Caller(grant=grant, origin=Origin(request_id=f"{name}-{uuid4().hex[:16]}"))
-
-
-@dataclass(frozen=True, slots=True)
-class AuditService:
-    store: Store
-
-    async def list(self, wanted: AuditFilter, page: Page) -> Listing[AuditEntry]:
-        async with self.store.reading() as reading:
-            return await reading.audit.list(wanted, page)

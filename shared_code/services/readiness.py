@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from shared_code.model import Health
@@ -17,6 +17,7 @@ ESSENTIAL = frozenset({"postgres"})
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readiness:
     dependencies: Mapping[str, Health]
+    late_timers: Sequence[str] = ()
 
     @property
     def overall(self) -> Health:
@@ -29,6 +30,8 @@ class Readiness:
 @dataclass(eq=False, slots=True)
 class ReadinessService:
     probes: Mapping[str, Probe]
+    late_timers: Callable[[], Awaitable[Sequence[str]]]
+    """Names of the timers that did not run on time."""
     _last: tuple[float, Readiness] | None = None
     _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -36,10 +39,19 @@ class ReadinessService:
         """At most one round of questions every two seconds, however many ask: the route is open."""
         async with self._asking:
             if self._last is None or time.monotonic() - self._last[0] > FRESH_SECONDS:
-                found = await asyncio.gather(*(ask(probe) for probe in self.probes.values()))
-                readiness = Readiness(dependencies=dict(zip(self.probes, found, strict=True)))
-                self._last = (time.monotonic(), readiness)
+                self._last = (time.monotonic(), await self._ask())
             return self._last[1]
+
+    async def _ask(self) -> Readiness:
+        late: list[str] = []
+
+        async def timers() -> Health:
+            late.extend(await self.late_timers())
+            return Health.DEGRADED if late else Health.OK
+
+        probes = {**self.probes, "timers": timers}
+        found = await asyncio.gather(*(ask(probe) for probe in probes.values()))
+        return Readiness(dependencies=dict(zip(probes, found, strict=True)), late_timers=late)
 
 
 async def ask(probe: Probe) -> Health:

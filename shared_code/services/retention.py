@@ -1,29 +1,103 @@
-"""What leaves in time: payloads and endpoints' answers are cleared in bounded batches; the rows stay."""
+"""What leaves in time, and when: the one table of it. In small batches, so that nobody else waits for long."""
 
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from shared_code.ports import Clock, Store
+from shared_code import errors
+from shared_code.ports import Clock, Perishable, Store, Transaction
+from shared_code.settings import Kept
 
 BATCH = 1000
-MOST_BATCHES = 100
-"""A run ends after so many; the next one goes on."""
+FEW = 200
+"""Of what takes much else with it."""
+LONGEST_RUN = 120.0
+"""Seconds after which a run ends; the next one goes on."""
+LEAST_PAUSE = 0.005
+
+logger = logging.getLogger("pinksync.retention")
+
+type Clear = Callable[[Transaction, datetime], Awaitable[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What leaves, how long after it is over, and how one batch of it is cleared."""
+
+    what: str
+    kept: timedelta
+    batch: int
+    clear: Clear
+
+
+def rows(what: Perishable, days: int = 0, batch: int = BATCH) -> Rule:
+    """Whole rows. Those with an end of their own leave right after it: 0 days."""
+    return Rule(what, timedelta(days=days), batch, lambda tables, before: tables.retention.clear(what, before, batch))
+
+
+def payloads(days: int) -> Rule:
+    return Rule("payloads", timedelta(days=days), BATCH, lambda tables, before: tables.events.clear(before, BATCH))
+
+
+def answers(days: int) -> Rule:
+    def clear(tables: Transaction, before: datetime) -> Awaitable[int]:
+        return tables.deliveries.clear_answers(before, BATCH)
+
+    return Rule("endpoints' answers", timedelta(days=days), BATCH, clear)
+
+
+def table(kept: Kept) -> Sequence[Rule]:
+    """Everything that leaves. A new kind is a line here, in Perishable, and in the adapters' own tables."""
+    return (
+        rows(Perishable.SESSIONS),
+        rows(Perishable.REPLIES),
+        rows(Perishable.RATE_LIMITS),
+        payloads(kept.payload_days),
+        answers(kept.payload_days),
+        rows(Perishable.EVENTS, kept.event_days, FEW),
+        rows(Perishable.OUTBOX, kept.outbox_days),
+        rows(Perishable.INBOX, kept.inbox_days),
+        rows(Perishable.REVIEWS, kept.review_days),
+        rows(Perishable.SYNC_JOBS, kept.job_days),
+        rows(Perishable.TIMER_RUNS, kept.timer_run_days),
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class RetentionService:
     store: Store
     now: Clock
-    payloads_kept: timedelta
+    rules: Sequence[Rule]
+    longest_run: float = LONGEST_RUN
 
     async def clear(self) -> int:
-        """Answers how many payloads and answers were cleared."""
-        before, total = self.now() - self.payloads_kept, 0
-        for _ in range(MOST_BATCHES):
+        """Answers how many rows left or were emptied. One kind that fails does not keep the others."""
+        until, total = time.monotonic() + self.longest_run, 0
+        failures: list[errors.PinkSyncError] = []
+        for rule in self.rules:
+            try:
+                total += await self._follow(rule, until)
+            except errors.PinkSyncError as error:
+                logger.warning("retention of %s failed: %s", rule.what, error.code)
+                failures.append(error)
+        if failures:
+            raise failures[0]
+        return total
+
+    async def _follow(self, rule: Rule, until: float) -> int:
+        """Batch by batch, each its own transaction, resting as long as each took: half of the time is others'."""
+        before, total = self.now() - rule.kept, 0
+        while time.monotonic() < until:
+            began = time.monotonic()
             async with self.store.transaction() as transaction:
-                payloads = await transaction.events.clear(before, BATCH)
-                answers = await transaction.deliveries.clear_answers(before, BATCH)
-            total += payloads + answers
-            if max(payloads, answers) < BATCH:
+                cleared = await rule.clear(transaction, before)
+            total += cleared
+            if cleared < rule.batch:
                 break
+            await asyncio.sleep(max(time.monotonic() - began, LEAST_PAUSE))
+        if total:
+            logger.info("retention: %d of %s", total, rule.what)
         return total

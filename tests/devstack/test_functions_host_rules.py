@@ -14,7 +14,6 @@ from azure_functions_runtime.bindings.datumdef import Datum
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devstack.functions_host import ncrontab
 from devstack.functions_host.lint import lint, refusals
 from devstack.functions_host.metadata import Function
 from devstack.functions_host.paths import decoded, encoded
@@ -28,6 +27,7 @@ from devstack.functions_host.timer_status import Status, StatusFiles
 from devstack.functions_host.timers import Timers
 from devstack.functions_host.tracing import Trace, continued
 from devstack.functions_host.worker import Attempt, Inputs, Outcome
+from shared_code.model import ncrontab
 
 
 def http(name: str, route: str, *methods: str, argument: str = "req") -> Function:

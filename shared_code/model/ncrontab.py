@@ -1,7 +1,8 @@
 """NCRONTAB, the schedule language of timer triggers: `{sec} {min} {hour} {day} {month} {weekday}` (facts section 3).
 
-Two things differ from Unix cron: a day must satisfy BOTH the day field and the weekday field, and `a/n`
-means "from a on, every n". Five fields are taken as seconds = 0, as the extension does.
+The timers' ledger and the devstack's Functions host both read schedules here. Two things differ from Unix cron: a
+day must satisfy BOTH the day field and the weekday field, and `a/n` means "from a on, every n". Five fields are
+taken as seconds = 0, as the extension does.
 """
 
 from bisect import bisect_left
