@@ -35,7 +35,7 @@ type Connect = Callable[[], Awaitable[TableServiceClient]]
 def by_connection_string(text: str) -> Connect:
     """With the account's key; another way in (a managed identity) is another such function."""
 
-    async def connect() -> TableServiceClient:
+    async def connect() -> "TableServiceClient":
         tables = await asyncio.to_thread(import_module, "azure.data.tables.aio")
         return tables.TableServiceClient.from_connection_string(text, **CALM)
 
