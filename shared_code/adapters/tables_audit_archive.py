@@ -45,6 +45,7 @@ def by_connection_string(text: str) -> Connect:
 @dataclass(slots=True, eq=False)
 class TablesAuditArchive:
     connect: Connect = field(repr=False)
+    name: str = TABLE
     _service: "TableServiceClient | None" = None
     _table: "TableClient | None" = None
     _opening: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -108,7 +109,7 @@ class TablesAuditArchive:
         async with self._opening:
             if self._table is None:
                 self._service = self._service or await self.connect()
-                self._table = await self._service.create_table_if_not_exists(TABLE)
+                self._table = await self._service.create_table_if_not_exists(self.name)
         return self._table
 
 

@@ -13,7 +13,7 @@ from tests.contracts.access import Rig, memory_rig, redis_rig
 EMPTY = b"""
 DELETE FROM partners; DELETE FROM event_types; DELETE FROM outbox; DELETE FROM users;
 DELETE FROM api_keys; DELETE FROM integration_logs; DELETE FROM idempotency_replies;
-DELETE FROM reviews;
+DELETE FROM reviews; DELETE FROM audit_heads;
 """
 
 
