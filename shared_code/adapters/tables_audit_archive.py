@@ -102,8 +102,12 @@ class TablesAuditArchive:
     @asynccontextmanager
     async def _reached(self) -> AsyncIterator["TableClient"]:
         with translated():
-            async with asyncio.timeout(PATIENCE):
-                yield await self._ready()
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    yield await self._ready()
+            except BaseException:
+                self._table = None  # made anew at the next call, should it be gone
+                raise
 
     async def _ready(self) -> "TableClient":
         async with self._opening:

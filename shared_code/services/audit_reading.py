@@ -17,6 +17,7 @@ from shared_code.ports import AuditArchive, AuditFilter, Store
 AT_ONCE = 8
 """Chains that are read at the same time."""
 COUNTING_SECONDS = 2.0
+LAST_NUMBER = 2**63 - 1
 
 type Position = tuple[datetime, int]
 
@@ -47,7 +48,12 @@ class AuditService:
     ) -> Listing[AuditEntry]:
         skip = 0 if hot.items else max(0, page.offset - await self._passed(wanted, page, hot.total))
         room = page.limit - len(hot.items)
-        links = await newest(archive, heads, wanted, page.after, skip + room + len(hot.items) + 1)
+        try:
+            links = await newest(archive, heads, wanted, page.after, skip + room + len(hot.items) + 1)
+        except errors.ArchiveUnavailable:
+            if room:
+                raise
+            return replace(hot, next=(max(head.newest for head in heads), LAST_NUMBER))
         seen = {entry.log_id for entry in hot.items}
         older = [link for link in links if link.row.entry.log_id not in seen][skip:]
         items = [*hot.items, *(link.row.entry for link in older[:room])]

@@ -314,6 +314,10 @@ async def test_with_the_archive_down_newer_rows_are_read_and_older_ones_are_refu
     assert (found.items, found.exact) == ([newest_first[0]], False)
     with pytest.raises(errors.ArchiveUnavailable):
         await audit.list(AuditFilter(), Page(limit=50))
+    whole = await audit.list(AuditFilter(), Page(limit=4))
+    archive.port.down = False
+    assert whole.items == newest_first[:4]
+    assert (await audit.list(AuditFilter(), Page(after=whole.next))).items == newest_first[4:]
 
 
 # ── The verifier ─────────────────────────────────────────────────────────────────────────────────

@@ -55,7 +55,7 @@ def running_stack(folder: Path, svix: Address | services.Service, partner: Addre
             "WEBHOOK_MAX_ATTEMPTS": "4",
             "AUDIT_STORAGE_CONNECTION_STRING": "",
         }
-        env = services.app_environment(database_url, ask("redis").url, **wired, **changes)
+        env = services.app_environment(database_url, ask("redis").url, **(wired | changes))
         admin = first_admin(env)
         host = closing.enter_context(services.start_host(folder, env))
         yield Stack(host=host, env=env, admin={"Authorization": f"Bearer {admin}"}, partner_url=partner.url)
