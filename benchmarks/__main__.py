@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import psycopg
 
-from benchmarks import events, growth, startup, throughput
+from benchmarks import events, growth, retention, startup, throughput
 from benchmarks.figures import Findings, Plan
 from benchmarks.load import CannotMeasure
 from benchmarks.report import Report
@@ -30,6 +30,7 @@ MEASUREMENTS: Mapping[str, Callable[[World, Plan], Findings]] = {
     "delivery": events.measure_delivery,
     "events": events.measure_publishing,
     "growth": growth.measure,
+    "retention": retention.measure,
     "startup": startup.measure,
 }
 NAMES = (*CONTENDERS, *(name for name in MEASUREMENTS if name != "throughput"))
@@ -41,6 +42,7 @@ names for --only:
   delivery    from publishing an event to the partner's endpoint, at 100 a second
   events      events accepted a second
   growth      lists, key check and claim at a million rows (fills two databases; takes a minute or two)
+  retention   requests while a million rows leave each of two tables (takes two minutes)
   startup     import and index of the app
 """
 FAILURES = (CannotMeasure, StackError, AssertionError, OSError, RuntimeError, httpx.HTTPError, psycopg.Error)
@@ -71,8 +73,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--only", nargs="+", choices=NAMES, metavar="NAME", help="measure only these")
     add("--seconds", type=float, metavar="N", help="seconds of one round of load (default 3, quick 1)")
-    add("--quick", action="store_true", help="shorter rounds, fewer of them, no growth")
-    add("--growth", action="store_true", help="growth too, where --quick leaves it out")
+    add("--quick", action="store_true", help="shorter rounds, fewer of them, no growth, no retention")
+    add("--growth", action="store_true", help="growth and retention too, which --quick leaves out")
     add("--output", type=Path, metavar="FILE", help="write the report here (default BENCHMARKS.md for a full run)")
     given = parser.parse_args(arguments)
     if not (given.only or given.quick or given.output):
@@ -83,7 +85,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def plan_of(given: argparse.Namespace) -> Plan:
     names = set(given.only or NAMES)
     if given.quick and not given.only and not given.growth:
-        names.discard("growth")
+        names -= {"growth", "retention"}
     seconds = given.seconds or (1.0 if given.quick else 3.0)
     return Plan(seconds=seconds, rounds=3 if given.quick else 5, only=frozenset(names))
 

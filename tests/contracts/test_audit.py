@@ -1,5 +1,6 @@
 """ports.AuditTrail, and what holds for every list: pages neither skip nor repeat."""
 
+from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
 
@@ -8,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as any_
 
 from shared_code import errors
-from shared_code.model import AuditEntry, Page, Severity
+from shared_code.model import AuditEntry, ChainHead, Page, Severity
 from shared_code.ports import AuditFilter, Store
-from tests.contracts.acting import by_cursor, by_offset
+from tests.contracts.acting import by_cursor, by_offset, undone
 from tests.contracts.samples import NOW, SECOND, new_entry
 
 
@@ -118,3 +119,78 @@ async def test_the_last_page_says_that_it_is_the_last(store: Store):
         assert (await reading.audit.list(AuditFilter(), Page(limit=4))).next is None
         beyond = await reading.audit.list(AuditFilter(), Page(limit=4, offset=9))
     assert (beyond.items, beyond.total, beyond.next) == ([], 4, None)
+
+
+# ── What the archiver needs ──────────────────────────────────────────────────────────────────────
+
+
+async def test_the_oldest_rows_come_first_and_only_named_ones_leave(store: Store):
+    entries = [new_entry(created_at=NOW + age * SECOND) for age in (3, 1, 2, 1, 9)]
+    await added(store, *entries)
+    async with store.transaction() as transaction:
+        oldest = await transaction.audit.oldest(NOW + 9 * SECOND, 3)
+        assert [row.entry for row in oldest] == [entries[1], entries[3], entries[2]]
+        numbers = [row.number for row in oldest]
+        assert await transaction.audit.held([*numbers, 10**6]) == set(numbers)
+        assert await transaction.audit.remove([*numbers[:2], 10**6]) == 2
+        assert await transaction.audit.held(numbers) == {numbers[2]}
+    async with store.reading() as reading:
+        assert (await reading.audit.list(AuditFilter(), Page())).items == [entries[4], entries[0], entries[2]]
+
+
+async def test_rows_that_were_to_leave_in_a_transaction_that_fails_are_there(store: Store):
+    await added(store, new_entry())
+    async with undone(store) as transaction:
+        (row,) = await transaction.audit.oldest(NOW + SECOND, 9)
+        assert await transaction.audit.remove([row.number]) == 1
+        assert await transaction.audit.oldest(NOW + SECOND, 9) == []
+    async with store.reading() as reading:
+        assert await reading.audit.oldest(NOW + SECOND, 9) == [row]
+
+
+def head(partition: str, sequence: int, **changes: object) -> ChainHead:
+    made = ChainHead(
+        partition=partition,
+        partner_id=None,
+        sequence=sequence,
+        row=f"row {sequence}",
+        hash=f"hash {sequence}",
+        oldest=NOW,
+        newest=NOW + sequence * SECOND,
+    )
+    return replace(made, **changes)
+
+
+async def advance(store: Store, to: ChainHead, was: int) -> None:
+    async with store.transaction() as transaction:
+        await transaction.audit_heads.advance(to, was)
+
+
+async def test_a_head_moves_on_only_from_where_it_was(store: Store):
+    await advance(store, head("a", 3), 0)
+    await advance(store, head("a", 5), 3)
+    for was in (0, 3, 4, 6):
+        with pytest.raises(errors.Conflict):
+            await advance(store, head("a", 9), was)
+    with pytest.raises(errors.Conflict):
+        await advance(store, head("b", 2), 1)
+    async with store.reading() as reading:
+        assert await reading.audit_heads.of(["a", "b"]) == {"a": head("a", 5)}
+
+
+async def test_chains_are_listed_by_partner_and_period_newest_first(store: Store):
+    partner = uuid4()
+    old, own = head("old", 2), head("own", 4, partner_id=partner, oldest=NOW + 3 * SECOND)
+    for each in (old, own):
+        await advance(store, each, 0)
+    expected = {
+        AuditFilter(): [own, old],
+        AuditFilter(partner_id=partner): [own],
+        AuditFilter(since=NOW + 3 * SECOND): [own],
+        AuditFilter(until=NOW + 3 * SECOND): [old],
+        AuditFilter(since=NOW + 2 * SECOND, until=NOW + 4 * SECOND): [own, old],
+        AuditFilter(since=NOW + 5 * SECOND): [],
+    }
+    async with store.reading() as reading:
+        for wanted, found in expected.items():
+            assert await reading.audit_heads.list(wanted) == found, wanted
