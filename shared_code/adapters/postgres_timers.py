@@ -6,7 +6,7 @@ a crash of the server forgets the last moments of it, and no work.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from hashlib import blake2b
@@ -56,6 +56,8 @@ RECENT = """SELECT recent.* FROM timers CROSS JOIN LATERAL (
 @dataclass(slots=True, eq=False)
 class PostgresTimerLedger:
     url: str = field(repr=False)
+    password: Callable[[], Awaitable[str]] | None = None
+    """Where each new connection gets its password, if the URL has none."""
     _connection: TranslatingConnection | None = None
     _connecting: asyncio.Lock = field(default_factory=asyncio.Lock)
     _here: set[str] = field(default_factory=set[str])
@@ -122,9 +124,11 @@ class PostgresTimerLedger:
         """The one connection; a new one when the old one broke, which freed the locks it held."""
         async with self._connecting:
             if self._connection is None or self._connection.closed:
+                password = await self.password() if self.password else None
                 with translated():
                     self._connection = await TranslatingConnection.connect(
                         self.url,
+                        password=password,
                         autocommit=True,
                         row_factory=dict_row,  # pyright: ignore[reportArgumentType] - as the class says
                         options=OPTIONS,

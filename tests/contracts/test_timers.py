@@ -233,6 +233,6 @@ async def test_the_list_says_when_it_comes_next():
 async def test_a_timer_that_can_never_come_is_late(schedules: dict[str, str]):
     ledger = MemoryTimerLedger()
     await ledger.states(["relay"], NOW - timedelta(hours=1))
-    (report,) = await service(ledger, **schedules).list()
+    (report,) = await service(ledger, None, **schedules).list()
     assert (report.next_run, report.late_seconds) == (None, 59 * 60)
-    assert await service(ledger, **schedules).late() == ["relay"]
+    assert await service(ledger, None, **schedules).late() == ["relay"]
