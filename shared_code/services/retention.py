@@ -11,14 +11,15 @@ from shared_code import errors
 from shared_code.ports import Clock, Perishable, Store, Transaction
 from shared_code.settings import Kept
 
-BATCH = 500
+BATCH = 1000
 FEW = 200
 """Of what takes much else with it."""
 LONGEST_RUN = 120.0
 """Seconds after which a run ends; the next one goes on."""
 REST = 3.0
 """Times as long as a batch took, between two: three quarters of the time are others'."""
-LEAST_PAUSE = 0.005
+LEAST_PAUSE = 0.025
+"""Seconds: at most 40 batches a second, so that the disk has time for others too."""
 
 logger = logging.getLogger("pinksync.retention")
 

@@ -38,6 +38,17 @@ def test_what_is_needed_is_enough_and_the_rest_has_defaults() -> None:
     assert settings.key_pepper == bytes(range(32))
 
 
+def test_the_timers_schedules_are_all_settings_named_so() -> None:
+    schedules = {"OUTBOX_SCHEDULE": "*/5 * * * * *", "NEW_SCHEDULE": "0 0 3 * * *"}
+    assert load(GOOD | schedules).schedules == schedules
+
+
+def test_what_is_kept_is_counted_in_days() -> None:
+    assert load(GOOD | {"RETENTION_OUTBOX_DAYS": "7"}).kept.outbox_days == 7
+    assert faults(RETENTION_EVENT_DAYS="0") == ["RETENTION_EVENT_DAYS must be a whole number from 1 to 3650"]
+    assert load(GOOD).audit_hot_days == 90
+
+
 def test_the_keyring_keeps_its_order_newest_first() -> None:
     assert list(load(GOOD).token_keyring) == ["k2", "k1"]
 
