@@ -197,7 +197,7 @@ def test_it_is_indexed_and_answers_from_the_package_alone(
     assert told.problems == []
     assert told.answers["/api/health"]["status"] == 200
     assert told.answers["/api/docs"]["status"] == 200
-    assert dependencies(told) == dict.fromkeys(("postgres", "redis", "svix", "xano", "storage"), "ok")
+    assert dependencies(told) == dict.fromkeys(("postgres", "redis", "svix", "xano", "storage", "timers"), "ok")
     assert told.seconds < 3
 
 
