@@ -126,12 +126,12 @@ class Run:
         return self.known[name]
 
     def parameter(self, declaration: Declaration) -> Any:
-        if declaration.name in self.given:
-            value = self.given[declaration.name]
-        elif declaration.value is not None:
-            value = self.value(declaration.value)
-        else:
+        default = self.value(declaration.value)
+        if declaration.value is not None:
+            self.judge(declaration, default)
+        elif declaration.name not in self.given:
             raise CannotEvaluate(declaration.node, f"parameter {declaration.name} is not given")
+        value = self.given.get(declaration.name, default)
         self.judge(declaration, value)
         return value
 

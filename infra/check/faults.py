@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from infra.check.evaluate import Deployment, deploy
 from infra.check.policy import policy_faults
 from infra.check.schema import schema_faults
 from infra.check.symbols import names_below, symbol_faults
-from infra.check.tree import BicepFile, Fault, read, style_faults, text_of
+from infra.check.tree import BicepFile, Fault, described, read, style_faults, text_of
 
 TEMPLATES = Path(__file__).resolve().parent.parent / "bicep"
 SUBSCRIPTION_TYPES = {
@@ -28,18 +29,18 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
 
 def all_faults(folder: Path = TEMPLATES) -> list[Fault]:
     files = [read(path, folder) for path in sorted(folder.rglob("*.bicep"))]
-    found = [fault for file in files for fault in file_faults(file)]
+    found = [fault for file in files for fault in file_faults((file.root.text or b""), file.name)]
     if not any(fault.text.startswith("syntax") for fault in found):
         found += deployment_faults(folder)
         found += [Fault(file.name, 1, "no template calls it") for file in uncalled(files)]
     return sorted(set(found))
 
 
-def file_faults(file: BicepFile) -> Iterator[Fault]:
-    yield from style_faults(file)
-    yield from symbol_faults(file)
-    yield from secret_faults(file)
-    yield from scope_faults(file)
+@lru_cache(maxsize=1024)
+def file_faults(source: bytes, name: str) -> tuple[Fault, ...]:
+    """What a file's own text shows."""
+    file = described(source, name)
+    return (*style_faults(file), *symbol_faults(file), *secret_faults(file), *scope_faults(file))
 
 
 def secret_faults(file: BicepFile) -> Iterator[Fault]:

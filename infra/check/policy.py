@@ -99,7 +99,7 @@ def one_address(text: object) -> bool:
 
 def settings_hold_no_secret(deployment: Deployment, values: Values) -> Iterator[Fault]:
     for settings in deployment.of_type("Web/sites/config"):
-        for name, value in settings.properties.items():
+        for name, value in ((name, str(value)) for name, value in settings.properties.items()):
             if name in NEVER_SET or name.startswith("WEBSITE_CONTENT"):
                 yield settings.fault(f"{name} must not be set here")
             if SECRET_WORD.search(name) and not REFERENCE.fullmatch(value):

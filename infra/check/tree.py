@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -79,7 +79,13 @@ class BicepFile:
 
 
 def read(path: Path, folder: Path) -> BicepFile:
-    root = parsed(path.read_bytes())
+    return replace(described(path.read_bytes(), path.relative_to(folder).as_posix()), path=path)
+
+
+@lru_cache(maxsize=1024)
+def described(source: bytes, name: str) -> BicepFile:
+    """A file's content, wherever it lies; the same content is read once."""
+    root = Parser(Language(tree_sitter_bicep.language())).parse(source).root_node
     found: dict[str, Declaration] = {}
     outputs: dict[str, Declaration] = {}
     duplicates: list[Declaration] = []
@@ -88,13 +94,7 @@ def read(path: Path, folder: Path) -> BicepFile:
         if each.name in names:
             duplicates.append(each)
         names[each.name] = each
-    name = path.relative_to(folder).as_posix()
-    return BicepFile(path, name, root, found, outputs, tuple(duplicates), target_scope(root))
-
-
-@lru_cache(maxsize=512)
-def parsed(source: bytes) -> Node:
-    return Parser(Language(tree_sitter_bicep.language())).parse(source).root_node
+    return BicepFile(Path(name), name, root, found, outputs, tuple(duplicates), target_scope(root))
 
 
 def target_scope(root: Node) -> str:
@@ -155,7 +155,7 @@ def style_faults(file: BicepFile) -> Iterator[Fault]:
     for each in [*file.of_kind("param"), *file.outputs.values()]:
         if each.type not in PLAIN_TYPES:
             yield file.fault(each.line, f"house style: {each.name} has the type {each.type!r}, not a plain one")
-    for number, line in enumerate(file.path.read_text().splitlines(), 1):
+    for number, line in enumerate(text_of(file.root).splitlines(), 1):
         if re.match(r"\s*[?:]\s", line):
             yield file.fault(number, "house style: a line starts with ? or :")
         if line != line.rstrip():
