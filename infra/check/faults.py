@@ -28,12 +28,17 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
 
 
 def all_faults(folder: Path = TEMPLATES) -> list[Fault]:
+    return sorted(set(each_fault(folder)))
+
+
+def each_fault(folder: Path) -> Iterator[Fault]:
+    """As they are found, and maybe more than once; nothing is worked out while a file cannot be read."""
     files = [read(path, folder) for path in sorted(folder.rglob("*.bicep"))]
-    found = [fault for file in files for fault in file_faults((file.root.text or b""), file.name)]
+    found = [fault for file in files for fault in file_faults(file.root.text or b"", file.name)]
+    yield from found
     if not any(fault.text.startswith("syntax") for fault in found):
-        found += deployment_faults(folder)
-        found += [Fault(file.name, 1, "no template calls it") for file in uncalled(files)]
-    return sorted(set(found))
+        yield from (Fault(file.name, 1, "no template calls it") for file in uncalled(files))
+        yield from deployment_faults(folder)
 
 
 @lru_cache(maxsize=1024)

@@ -239,16 +239,16 @@ def test_microsofts_parser_has_nothing_against_the_queries() -> None:
         ("AppMetrics | where Name contains 'B' | summarize N = count()", 1),
         ("AppMetrics | where Name !contains 'B' | summarize N = count()", 2),
         ("AppMetrics | where Name endswith 'c' | summarize N = count()", 1),
-        ("AppMetrics | summarize N = sumif(Sum, tostring(Properties.kind) == 'x')", 4.0),
-        ("AppMetrics | where isnotempty(tostring(Properties.kind)) | summarize N = count()", 2),
+        ("AppMetrics | summarize N = sumif(Sum, tostring(Properties.shape) == 'x')", 4.0),
+        ("AppMetrics | where isnotempty(tostring(Properties.shape)) | summarize N = count()", 2),
         ("AppMetrics | where toint('abc') >= 1 | summarize N = count()", 0),
         ("AppMetrics | summarize T = sum(Sum) | project N = round(100.0 * T / 7, 2)", 85.71),
     ],
 )
 def test_the_engine_means_what_kusto_means(query: str, expected: float) -> None:
     rows = [
-        {"Name": "a", "Sum": 1.0, "Properties": {"kind": "x"}},
-        {"Name": "A", "Sum": 2.0, "Properties": {"kind": ""}},
-        {"Name": "abC", "Sum": 3.0, "Properties": {"kind": "x"}},
+        {"Name": "a", "Sum": 1.0, "Properties": {"shape": "x"}},
+        {"Name": "A", "Sum": 2.0, "Properties": {"shape": ""}},
+        {"Name": "abC", "Sum": 3.0, "Properties": {"shape": "x"}},
     ]
     assert answer(query, AppMetrics=rows)[0]["N"] == expected

@@ -10,7 +10,7 @@ import pytest
 from devstack.process import ROOT
 from infra.check import faults
 from infra.check.schema import schemas
-from tests.infra.broken import faults_when
+from tests.infra.broken import is_found
 
 
 def test_nothing_is_wrong_with_the_templates() -> None:
@@ -118,5 +118,4 @@ SEEDED = {
 @pytest.mark.parametrize("name", SEEDED)
 def test_a_seeded_fault_is_found(name: str, tmp_path: Path) -> None:
     file, old, new, said = SEEDED[name]
-    found = faults_when(tmp_path, file, old, new)
-    assert [fault for fault in found if said in fault], found
+    assert is_found(said, tmp_path, file, old, new)
