@@ -1,0 +1,102 @@
+"""The dashboards: whole, explained, and with queries that are right and name metrics that exist."""
+
+import json
+import re
+from typing import Any
+
+import promql_parser
+import pytest
+
+from devstack.process import ROOT
+from tests.infra import kql
+
+FOLDER = ROOT / "infra" / "grafana"
+BOARDS: dict[str, dict[str, Any]] = {path.stem: json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))}
+PROMETHEUS_METRICS = {
+    "pinksync_request_duration_seconds_bucket", "pinksync_request_duration_seconds_sum",
+    "pinksync_request_duration_seconds_count", "pinksync_webhook_deliveries_total",
+    "pinksync_rate_limit_rejections_total", "pinksync_cache_hits_total", "pinksync_cache_misses_total",
+    "pinksync_outbox_age_seconds", "pinksync_timer_lag_seconds", "pinksync_circuit_open", "pinksync_jobs_total",
+    "pinksync_active_partners", "pinksync_db_connection_errors_total",
+}  # fmt: skip
+AZURE_METRICS = {
+    "pinksync.webhook.deliveries", "pinksync.ratelimit.rejected", "pinksync.cache.hits", "pinksync.cache.misses",
+    "pinksync.db.connection_errors", "pinksync.request.duration", "pinksync.outbox.age_seconds",
+    "pinksync.timer.lag_seconds", "pinksync.circuit.open", "pinksync.jobs",
+}  # fmt: skip
+EVENTS = {"PartnerConnection", "ApiRequest", "WebhookDelivery"}
+
+
+def panels(board: str) -> list[dict[str, Any]]:
+    return BOARDS[board]["panels"]
+
+
+def expressions() -> dict[str, str]:
+    return {
+        f"{panel['title']} {target['refId']}": target["expr"].replace("$__rate_interval", "5m")
+        for panel in panels("prometheus")
+        for target in panel["targets"]
+    }
+
+
+def queries() -> dict[str, str]:
+    """As Grafana would send them."""
+    return {
+        panel["title"]: target["azureLogAnalytics"]["query"]
+        .replace("$__timeFilter(TimeGenerated)", "TimeGenerated > ago(6h)")
+        .replace("$__interval", "5m")
+        for panel in panels("azure-monitor")
+        for target in panel["targets"]
+    }
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_a_dashboard_is_whole(board: str) -> None:
+    ids = [panel["id"] for panel in panels(board)]
+    assert sorted(set(ids)) == ids
+    assert BOARDS[board]["uid"]
+    assert [panel["title"] for panel in panels(board) if len(panel["description"]) < 40 or not panel["targets"]] == []
+    places = [(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in panels(board)]
+    assert len(set(places)) == len(places)
+    names = {variable["name"] for variable in BOARDS[board]["templating"]["list"]}
+    assert set(re.findall(r"\$\{(\w+)\}", json.dumps(BOARDS[board]))) <= names
+
+
+def test_both_show_the_same_and_the_page_explains_it() -> None:
+    page = (ROOT / "docs" / "dashboards.md").read_text()
+    meanings = [(panel["title"], panel["description"]) for panel in panels("azure-monitor")]
+    assert meanings == [(panel["title"], panel["description"]) for panel in panels("prometheus")]
+    assert [title for title, meaning in meanings if f"| {title} | {meaning} |" not in page] == []
+
+
+def test_prometheus_would_take_every_expression() -> None:
+    for expression in expressions().values():
+        promql_parser.parse(expression)
+    with pytest.raises(ValueError, match="unclosed left parenthesis"):
+        promql_parser.parse("sum(rate(pinksync_jobs_total[5m])")
+
+
+def test_the_expressions_name_metrics_that_there_are() -> None:
+    named = {name for each in expressions().values() for name in re.findall(r"pinksync_\w+", each)}
+    assert named - PROMETHEUS_METRICS == set()
+    assert PROMETHEUS_METRICS - named == set(), "a metric that no panel shows"
+
+
+def test_microsofts_parser_has_nothing_against_the_queries() -> None:
+    assert kql.complaints(queries()) == dict.fromkeys(queries(), [])
+
+
+def test_the_queries_name_metrics_and_events_that_there_are() -> None:
+    text = "\n".join(queries().values())
+    assert set(re.findall(r"'(pinksync\.[\w.]+)'", text)) == AZURE_METRICS
+    assert set(re.findall(r"Name == '([A-Z]\w+)'", text)) <= EVENTS
+
+
+@pytest.mark.parametrize("title", queries())
+def test_a_query_answers_on_rows(title: str) -> None:
+    properties = {"route": "/api/x", "outcome": "delivered", "timer": "t", "name": "xano", "partner_id": "p", "status": "active"}
+    metrics = [{"Name": name, "Sum": 4.0, "Max": 2.0, "ItemCount": 2, "Properties": properties} for name in AZURE_METRICS]
+    requests = [{"Name": "partner_list", "ResultCode": "200", "DurationMs": 12.0, "ItemCount": 3}]
+    events = [{"Name": "PartnerConnection", "ItemCount": 1, "Properties": properties}]
+    [row] = kql.answer(queries()[title], AppMetrics=metrics, AppRequests=requests, AppEvents=events)
+    assert all(value is not None for value in row.values()), row
