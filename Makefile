@@ -18,6 +18,7 @@ help:
 	@echo 'make run      start PinkSync and all it needs on this machine, show what it does, serve until Ctrl-C'
 	@echo 'make test     run the tests, on servers they start themselves (ARGS="-k name" picks some)'
 	@echo 'make check    formatting, lint, types, import contracts, workflows'
+	@echo 'make check    formatting, lint, types, import contracts, Bicep'
 	@echo 'make format   put the formatting right'
 	@echo 'make bench    measure what BENCHMARKS.md reports'
 	@echo 'make lock     pin the packages of requirements*.in and devstack/npm anew'
@@ -51,6 +52,7 @@ check: install
 	@.venv/bin/zizmor --offline --quiet --persona=pedantic .github
 	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
+	@$(PY) -m infra.check
 
 format: install
 	@$(PY) -m ruff format .

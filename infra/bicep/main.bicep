@@ -356,6 +356,7 @@ module app 'modules/functionapp.bicep' = {
     name: appName
     identityId: identity.outputs.appId
     identityClientId: identity.outputs.appClientId
+    identityPrincipalId: identity.outputs.appPrincipalId
     identityName: appIdentityName
     subnetId: network.outputs.functionsSubnetId
     frontDoorId: hasFrontDoor ? frontDoor!.outputs.frontDoorId : ''

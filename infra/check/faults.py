@@ -105,7 +105,12 @@ def parameters(path: Path) -> dict[str, Any]:
 
 def substituted(values: Mapping[str, Any]) -> dict[str, Any]:
     """As azd would fill them in."""
-    filled = {"environmentName": "dev", "location": "westeurope", "regionCode": "weu", "xanoApiUrl": "https://x.example"}
+    filled = {
+        "environmentName": "dev",
+        "location": "westeurope",
+        "regionCode": "weu",
+        "xanoApiUrl": "https://x.example",
+    }
     return {name: filled.get(name, value) for name, value in values.items()}
 
 

@@ -2,7 +2,8 @@
 
     python -m venv /tmp/schemas
     /tmp/schemas/bin/pip install msmcp-azure==3.0.0 azure-mgmt-postgresqlflexibleservers==3.0.0 \\
-        azure-mgmt-redisenterprise==3.1.0 azure-mgmt-monitor==7.0.0 azure-mgmt-frontdoor==2.0.0 azure-mgmt-privatedns==2.0.0
+        azure-mgmt-redisenterprise==3.1.0 azure-mgmt-monitor==7.0.0 azure-mgmt-frontdoor==2.0.0 \\
+        azure-mgmt-privatedns==2.0.0
     /tmp/schemas/bin/python -m infra.check.make_schemas
 
 `azmcp` (msmcp-azure) carries Bicep's own types for most resources, at one version each; the models of the azure-mgmt
@@ -22,16 +23,38 @@ from pathlib import Path
 from typing import Any
 
 TARGET = Path(__file__).with_name("schemas.json")
-BY_AZMCP = """
-Authorization/roleAssignments Cdn/profiles Cdn/profiles/afdEndpoints Cdn/profiles/afdEndpoints/routes
-Cdn/profiles/customDomains Cdn/profiles/originGroups Cdn/profiles/originGroups/origins Cdn/profiles/securityPolicies
-Consumption/budgets Dashboard/dashboards Dashboard/grafana Insights/components Insights/webtests KeyVault/vaults
-ManagedIdentity/userAssignedIdentities ManagedIdentity/userAssignedIdentities/federatedIdentityCredentials
-Network/natGateways Network/networkSecurityGroups Network/privateEndpoints
-Network/privateEndpoints/privateDnsZoneGroups Network/publicIPAddresses Network/virtualNetworks
-OperationalInsights/workspaces Resources/resourceGroups Storage/storageAccounts Storage/storageAccounts/blobServices
-Storage/storageAccounts/blobServices/containers Web/serverfarms Web/sites Authorization/roleDefinitions
-""".split()
+BY_AZMCP = [
+    "Authorization/roleAssignments",
+    "Cdn/profiles",
+    "Cdn/profiles/afdEndpoints",
+    "Cdn/profiles/afdEndpoints/routes",
+    "Cdn/profiles/customDomains",
+    "Cdn/profiles/originGroups",
+    "Cdn/profiles/originGroups/origins",
+    "Cdn/profiles/securityPolicies",
+    "Consumption/budgets",
+    "Dashboard/dashboards",
+    "Dashboard/grafana",
+    "Insights/components",
+    "Insights/webtests",
+    "KeyVault/vaults",
+    "ManagedIdentity/userAssignedIdentities",
+    "ManagedIdentity/userAssignedIdentities/federatedIdentityCredentials",
+    "Network/natGateways",
+    "Network/networkSecurityGroups",
+    "Network/privateEndpoints",
+    "Network/privateEndpoints/privateDnsZoneGroups",
+    "Network/publicIPAddresses",
+    "Network/virtualNetworks",
+    "OperationalInsights/workspaces",
+    "Resources/resourceGroups",
+    "Storage/storageAccounts",
+    "Storage/storageAccounts/blobServices",
+    "Storage/storageAccounts/blobServices/containers",
+    "Web/serverfarms",
+    "Web/sites",
+    "Authorization/roleDefinitions",
+]
 BY_MANAGEMENT_PACKAGE = {
     "DBforPostgreSQL/flexibleServers": ("postgresqlflexibleservers", "Server"),
     "DBforPostgreSQL/flexibleServers/databases": ("postgresqlflexibleservers", "Database"),
@@ -121,7 +144,9 @@ def discriminated(part: dict[str, Any]) -> list[dict[str, Any]]:
     """The properties of every kind that it may be of; only the one that tells them apart is required."""
     found = {each["name"]: dict(each) for element in part.get("elements", []) for each in element["properties"]}
     for name, each in found.items():
-        each["flags"] = "Required" if name == part.get("discriminator") else each.get("flags", "").replace("Required", "")
+        each["flags"] = (
+            "Required" if name == part.get("discriminator") else each.get("flags", "").replace("Required", "")
+        )
         if name == part.get("discriminator"):
             each["type"] = "string"
     return list(found.values())
@@ -136,7 +161,7 @@ def kind_of(text: str, objects: dict[str, Any], depth: int) -> Any:
         return text
     if " | " in text and "string" not in text.split(" | "):
         return text
-    return "string" if " | " in text or text.isidentifier() and text != "any" else any_kind()
+    return "string" if " | " in text or (text.isidentifier() and text != "any") else any_kind()
 
 
 def any_kind() -> str:
@@ -202,7 +227,7 @@ def by_rest_fields(made: dict[str, Any], module: Any, kind: type, depth: int) ->
     for owner in reversed(kind.__mro__):
         for attribute, annotation in vars(owner).get("__annotations__", {}).items():
             field = vars(owner).get(attribute)
-            if type(field).__name__ != "_RestField":
+            if field is None or type(field).__name__ != "_RestField":
                 continue
             text = str(annotation)
             optional = "Optional[" in text or "NoneType" in text

@@ -27,7 +27,7 @@ NEVER_SET = {
 }  # fmt: skip
 SECRET_WORD = re.compile(r"(KEY|TOKEN|SECRET|PEPPER|PASSWORD|KEYRING|CREDENTIALS)$")
 REFERENCE = re.compile(r"@Microsoft\.KeyVault\(SecretUri=[^()]+secrets/[a-z0-9-]+\)")
-EVERYBODY = {"*", "Internet", "Any", "0.0.0.0/0", "0.0.0.0", "::/0"}
+EVERYBODY = {"*", "Internet", "Any", "0.0.0.0/0", "0.0.0.0", "::/0"}  # noqa: S104 - what is refused
 TOLD_OF = [
     "Storage/storageAccounts/blobServices", "KeyVault/vaults", "DBforPostgreSQL/flexibleServers",
     "Cache/redisEnterprise", "Cache/redisEnterprise/databases", "Web/sites", "Cdn/profiles",
@@ -103,7 +103,9 @@ def settings_hold_no_secret(deployment: Deployment, values: Values) -> Iterator[
             if name in NEVER_SET or name.startswith("WEBSITE_CONTENT"):
                 yield settings.fault(f"{name} must not be set here")
             if SECRET_WORD.search(name) and not REFERENCE.fullmatch(value):
-                yield settings.fault(f"{name} must be a reference to the vault, without a version")
+                yield settings.fault(
+                    f"{name} must be left to the vault, or be a reference to the vault without a version"
+                )
             if re.search(r"://[^/@]*:[^/@]*@", value) or "AccountKey=" in value or "SharedAccessKey" in value:
                 yield settings.fault(f"{name} carries a password")
             if re.match(r"(http|redis|amqp)://", value) or (
@@ -225,18 +227,22 @@ def network_lets_nobody_in(deployment: Deployment, values: Values) -> Iterator[F
             way = rule["properties"]
             if way["direction"] == "Inbound" and way["access"] == "Allow" and way["sourceAddressPrefix"] in EVERYBODY:
                 yield group.fault(f"rule {rule['name']} lets everybody in")
-    used = [each["id"] for gateway in deployment.of_type("Network/natGateways")
-            for each in gateway.properties.get("publicIpAddresses", [])]  # fmt: skip
+    gateways = deployment.of_type("Network/natGateways")
+    used = [each["id"] for gateway in gateways for each in gateway.properties.get("publicIpAddresses", [])]
     for address in deployment.of_type("Network/publicIPAddresses"):
         if address.id not in used:
             yield address.fault("a public address that is not the way out")
+
+
+def subnets_are_kept_apart(deployment: Deployment, values: Values) -> Iterator[Fault]:
     for network in deployment.of_type("Network/virtualNetworks"):
-        for subnet in network.properties.get("subnets", []):
-            if "networkSecurityGroup" not in subnet["properties"]:
-                yield network.fault(f"subnet {subnet['name']} has no security group")
-        services = [each["properties"]["serviceName"] for subnet in network.properties.get("subnets", [])
-                    for each in subnet["properties"].get("delegations", [])]  # fmt: skip
-        if services != ["Microsoft.App/environments"]:
+        subnets = {each["name"]: each["properties"] for each in network.properties.get("subnets", [])}
+        for name, subnet in subnets.items():
+            if "networkSecurityGroup" not in subnet:
+                yield network.fault(f"subnet {name} has no security group")
+        delegated = [each["properties"]["serviceName"] for subnet in subnets.values()
+                     for each in subnet.get("delegations", [])]  # fmt: skip
+        if delegated != ["Microsoft.App/environments"]:
             yield network.fault("one subnet, and only one, is delegated to Microsoft.App/environments")
 
 
@@ -306,7 +312,11 @@ def names_fit(deployment: Deployment, values: Values) -> Iterator[Fault]:
             if len(resource.name) > 24:
                 yield resource.fault(f"the name {resource.name} is longer than 24 characters")
     for resource in deployment.resources:
-        if resource.parent is None and not isinstance(resource.name, Unknown) and resource.name != resource.name.lower():
+        if (
+            resource.parent is None
+            and not isinstance(resource.name, Unknown)
+            and resource.name != resource.name.lower()
+        ):
             yield resource.fault(f"the name {resource.name} is not lower case")
 
 
@@ -321,6 +331,7 @@ RULES: list[Rule] = [
     front_door_filters,
     front_door_speaks_tls_only,
     network_lets_nobody_in,
+    subnets_are_kept_apart,
     rights_are_the_least,
     everything_is_watched,
     somebody_is_told,

@@ -18,19 +18,24 @@ def symbol_faults(file: BicepFile) -> Iterator[Fault]:
     used: dict[str, set[str]] = {}
     for each in [*file.declarations.values(), *file.outputs.values()]:
         used[each.name if each.kind != "output" else f"output {each.name}"] = names = set()
-        for node, loop_names in identifiers(each):
-            name = text_of(node)
-            if is_called(node):
-                if name not in FUNCTIONS:
-                    yield file.fault(node.start_point[0] + 1, f"unknown function {name}")
-            elif name in file.declarations:
-                names.add(name)
-            elif name not in loop_names:
-                yield file.fault(node.start_point[0] + 1, f"nothing is called {name}")
-        for name in each.decorators.keys() - DECORATORS:
-            yield file.fault(each.line, f"unknown decorator @{name}")
+        yield from declaration_faults(file, each, names)
     yield from unused(file, used)
     yield from circles(file, used)
+
+
+def declaration_faults(file: BicepFile, declaration: Declaration, used: set[str]) -> Iterator[Fault]:
+    """Adds the names that the declaration uses to `used`."""
+    for node, loop_names in identifiers(declaration):
+        name, line = text_of(node), node.start_point[0] + 1
+        if is_called(node):
+            if name not in FUNCTIONS:
+                yield file.fault(line, f"unknown function {name}")
+        elif name in file.declarations:
+            used.add(name)
+        elif name not in loop_names:
+            yield file.fault(line, f"nothing is called {name}")
+    for name in declaration.decorators.keys() - DECORATORS:
+        yield file.fault(declaration.line, f"unknown decorator @{name}")
 
 
 def identifiers(declaration: Declaration) -> Iterator[tuple[Node, frozenset[str]]]:
@@ -74,7 +79,9 @@ def unused(file: BicepFile, used: dict[str, set[str]]) -> Iterator[Fault]:
 
 def has_children(declaration: Declaration) -> bool:
     """A resource that holds others may be there for their sake alone."""
-    return declaration.value is not None and any(node.type == "resource_declaration" for node in walk(declaration.value))
+    return declaration.value is not None and any(
+        node.type == "resource_declaration" for node in walk(declaration.value)
+    )
 
 
 def circles(file: BicepFile, used: dict[str, set[str]]) -> Iterator[Fault]:

@@ -148,13 +148,18 @@ def walk(node: Node) -> Iterator[Node]:
 
 def style_faults(file: BicepFile) -> Iterator[Fault]:
     for node in walk(file.root):
+        line = node.start_point[0] + 1
         if node.is_missing or node.type == "ERROR":
-            yield file.fault(node.start_point[0] + 1, f"syntax: near {text_of(node)[:40]!r}")
+            yield file.fault(line, f"syntax: near {text_of(node)[:40]!r}")
         elif node.type in NOT_HOUSE_STYLE:
-            yield file.fault(node.start_point[0] + 1, f"house style: no {node.type.replace('_', ' ')}")
+            yield file.fault(line, f"house style: no {node.type.replace('_', ' ')}")
     for each in [*file.of_kind("param"), *file.outputs.values()]:
         if each.type not in PLAIN_TYPES:
             yield file.fault(each.line, f"house style: {each.name} has the type {each.type!r}, not a plain one")
+    yield from line_faults(file)
+
+
+def line_faults(file: BicepFile) -> Iterator[Fault]:
     for number, line in enumerate(text_of(file.root).splitlines(), 1):
         if re.match(r"\s*[?:]\s", line):
             yield file.fault(number, "house style: a line starts with ? or :")

@@ -6,7 +6,7 @@ from pathlib import Path
 from infra.check.faults import TEMPLATES, each_fault
 
 
-def is_found(said: str, folder: Path, file: str, old: str, new: str) -> bool:
+def is_found(folder: Path, file: str, old: str, new: str, said: str) -> bool:
     """Whether a fault that says this is found in a copy in which `old`, at its first place in `file`, became `new`."""
     copy = folder / "bicep"
     shutil.copytree(TEMPLATES, copy)

@@ -190,7 +190,9 @@ def test_a_database_that_answers_wakes_nobody(rows: Rows) -> None:
 
 def test_the_server_itself_is_watched_too() -> None:
     """Its own view: connections that it refused, and whether it lives at all."""
-    rules = [rule.properties["criteria"]["allOf"][0] for rule in environment("prod").of_type("Insights/metricAlerts")[:2]]
+    rules = [
+        rule.properties["criteria"]["allOf"][0] for rule in environment("prod").of_type("Insights/metricAlerts")[:2]
+    ]
     assert [(rule["metricName"], rule["timeAggregation"], rule["operator"], rule["threshold"]) for rule in rules] == [
         ("connections_failed", "Total", "GreaterThan", 10),
         ("is_db_alive", "Maximum", "LessThan", 1),
@@ -226,7 +228,7 @@ def test_microsofts_parser_has_nothing_against_the_queries() -> None:
         "syntax": "AppMetrics | where (Name == 'x'",
     }
     found = kql.complaints({**queries, **wrong})
-    assert {name: found[name] for name in queries} == dict.fromkeys(queries, [])
+    assert {name: found[name] for name in queries} == {name: [] for name in queries}
     assert all(found[name] for name in wrong), "it would not have noticed"
 
 

@@ -83,7 +83,7 @@ def test_the_expressions_name_metrics_that_there_are() -> None:
 
 
 def test_microsofts_parser_has_nothing_against_the_queries() -> None:
-    assert kql.complaints(queries()) == dict.fromkeys(queries(), [])
+    assert kql.complaints(queries()) == {name: [] for name in queries()}
 
 
 def test_the_queries_name_metrics_and_events_that_there_are() -> None:
@@ -94,8 +94,17 @@ def test_the_queries_name_metrics_and_events_that_there_are() -> None:
 
 @pytest.mark.parametrize("title", queries())
 def test_a_query_answers_on_rows(title: str) -> None:
-    properties = {"route": "/api/x", "outcome": "delivered", "timer": "t", "name": "xano", "partner_id": "p", "status": "active"}
-    metrics = [{"Name": name, "Sum": 4.0, "Max": 2.0, "ItemCount": 2, "Properties": properties} for name in AZURE_METRICS]
+    properties = {
+        "route": "/api/x",
+        "outcome": "delivered",
+        "timer": "t",
+        "name": "xano",
+        "partner_id": "p",
+        "status": "active",
+    }
+    metrics = [
+        {"Name": name, "Sum": 4.0, "Max": 2.0, "ItemCount": 2, "Properties": properties} for name in AZURE_METRICS
+    ]
     requests = [{"Name": "partner_list", "ResultCode": "200", "DurationMs": 12.0, "ItemCount": 3}]
     events = [{"Name": "PartnerConnection", "ItemCount": 1, "Properties": properties}]
     [row] = kql.answer(queries()[title], AppMetrics=metrics, AppRequests=requests, AppEvents=events)

@@ -4,9 +4,10 @@ param tags object
 param planName string
 param name string
 
-@description('What the app runs as: the id, the client id and the name of its identity.')
+@description('What the app runs as. Its name is its user in PostgreSQL, its principal id its user in Redis.')
 param identityId string
 param identityClientId string
+param identityPrincipalId string
 param identityName string
 
 @description('What it calls out from.')
@@ -59,7 +60,6 @@ param appInsightsConnectionString string
 @description('Which part of the requests is traced, 0 to 1. Counters and events are never sampled.')
 param traceShare string
 
-var secretUri = '${keyVaultUri}secrets'
 var frontDoorOnly = [
   {
     name: 'front-door'
@@ -179,36 +179,33 @@ resource settings 'Microsoft.Web/sites/config@2025-03-01' = {
     OTEL_TRACES_SAMPLER: 'microsoft.fixed_percentage'
     OTEL_TRACES_SAMPLER_ARG: traceShare
 
-    // The app
+    // The app. No secret stands here: it reads them from the vault, again and again, so that they can change.
+    KEY_VAULT_URI: keyVaultUri
     ENVIRONMENT: 'production'
     KEY_MODE: keyMode
     PUBLIC_URL: publicUrl
     AZURE_CLIENT_ID: identityClientId
-    KEY_VAULT_URI: keyVaultUri
     DATABASE_AUTH: 'entra'
     DATABASE_URL: 'postgresql://${identityName}@${databaseHost}:${databasePort}/${databaseName}?sslmode=verify-full'
     DATABASE_POOL_SIZE: '4'
+    PGSSLROOTCERT: '/home/site/wwwroot/.python_packages/lib/site-packages/certifi/cacert.pem'
     REDIS_AUTH: 'entra'
-    REDIS_URL: 'rediss://${redisHost}:${redisPort}/0'
+    REDIS_URL: 'rediss://${identityPrincipalId}@${redisHost}:${redisPort}/0'
     AUDIT_STORAGE_URL: storageTableEndpoint
     XANO_API_URL: xanoApiUrl
     SVIX_URL: svixUrl
-
-    // Secrets: the platform reads them from the vault
-    XANO_API_KEY: '@Microsoft.KeyVault(SecretUri=${secretUri}/xano-api-key)'
-    SVIX_TOKEN: '@Microsoft.KeyVault(SecretUri=${secretUri}/svix-token)'
-    SVIX_OPERATIONAL_SECRET: '@Microsoft.KeyVault(SecretUri=${secretUri}/svix-operational-secret)'
-    KEY_PEPPER: '@Microsoft.KeyVault(SecretUri=${secretUri}/key-pepper)'
-    CACHE_KEY: '@Microsoft.KeyVault(SecretUri=${secretUri}/cache-key)'
-    TOKEN_KEYRING: '@Microsoft.KeyVault(SecretUri=${secretUri}/token-keyring)'
-    METRICS_TOKEN: '@Microsoft.KeyVault(SecretUri=${secretUri}/metrics-token)'
 
     // When the timers run: second, minute, hour, day, month, weekday
     OUTBOX_SCHEDULE: '*/5 * * * * *'
     RECONCILE_SCHEDULE: '*/10 * * * * *'
     INBOX_SCHEDULE: '*/5 * * * * *'
     KEY_USE_SCHEDULE: '0 * * * * *'
-    RETENTION_SCHEDULE: '0 17 3 * * *'
+    TOKEN_REFRESH_SCHEDULE: '30 */5 * * * *'
+    REENCRYPT_SCHEDULE: '0 47 * * * *'
+    SYNC_DISPATCH_SCHEDULE: '*/30 * * * * *'
+    JOB_RUN_SCHEDULE: '*/10 * * * * *'
+    RETENTION_SCHEDULE: '0 */10 * * * *'
+    AUDIT_ARCHIVE_SCHEDULE: '0 5 * * * *'
   }
 }
 
