@@ -124,7 +124,7 @@ def install_azurite() -> None:
     wanted, done = NPM / "package-lock.json", AZURITE / "installed-lock.json"
     if done.exists() and done.read_bytes() == wanted.read_bytes():
         return
-    say("Installing Azurite from the npm registry (some seconds)…")
+    say("Installing Azurite and the Kusto parser from the npm registry (some seconds)…")
     AZURITE.mkdir(exist_ok=True)
     done.unlink(missing_ok=True)
     for name in ("package.json", "package-lock.json"):
@@ -132,7 +132,7 @@ def install_azurite() -> None:
     node, npm = node_and_npm()
     options = ["--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error"]
     environment = {"PATH": f"{node.parent}{os.pathsep}{os.environ.get('PATH', '')}"}
-    problem = "Azurite cannot be installed: is the npm registry reachable?"
+    problem = "Azurite and the Kusto parser cannot be installed: is the npm registry reachable?"
     run([str(node), str(npm), "ci", *options], problem, AZURITE, environment)
     shutil.copy(wanted, done)
 

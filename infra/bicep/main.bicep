@@ -27,6 +27,9 @@ param networkMode string = 'private'
 @description('Single IPv4 addresses of developers or runners. Never ranges.')
 param allowedAddresses array = []
 param addressPrefix string = '10.40.0.0/16'
+
+@description('Ranges of networks joined to this one that reach the private endpoints, like that of the runner.')
+param trustedPrefixes array = []
 param fixedOutgoingAddress bool = false
 
 @allowed([
@@ -193,6 +196,7 @@ module network 'modules/network.bicep' = {
     gatewayName: 'ng-${part}'
     addressName: 'pip-${part}'
     addressPrefix: addressPrefix
+    trustedPrefixes: trustedPrefixes
     fixedOutgoingAddress: fixedOutgoingAddress
   }
 }

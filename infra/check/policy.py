@@ -225,7 +225,8 @@ def network_lets_nobody_in(deployment: Deployment, values: Values) -> Iterator[F
     for group in deployment.of_type("Network/networkSecurityGroups"):
         for rule in group.properties.get("securityRules", []):
             way = rule["properties"]
-            if way["direction"] == "Inbound" and way["access"] == "Allow" and way["sourceAddressPrefix"] in EVERYBODY:
+            sources = {way.get("sourceAddressPrefix"), *way.get("sourceAddressPrefixes", [])}
+            if way["direction"] == "Inbound" and way["access"] == "Allow" and sources & EVERYBODY:
                 yield group.fault(f"rule {rule['name']} lets everybody in")
     gateways = deployment.of_type("Network/natGateways")
     used = [each["id"] for gateway in gateways for each in gateway.properties.get("publicIpAddresses", [])]

@@ -8,6 +8,9 @@ param gatewayName string
 param addressName string
 param addressPrefix string
 
+@description('Ranges of networks of ours, joined to this one, that reach the private endpoints: a runner, a jump host.')
+param trustedPrefixes array
+
 @description('Gives the app one fixed outgoing address, which partners can put on a list of theirs.')
 param fixedOutgoingAddress bool
 
@@ -33,7 +36,7 @@ resource endpointsGroup 'Microsoft.Network/networkSecurityGroups@2025-05-01' = {
           direction: 'Inbound'
           access: 'Allow'
           protocol: 'Tcp'
-          sourceAddressPrefix: functionsPrefix
+          sourceAddressPrefixes: concat([functionsPrefix], trustedPrefixes)
           sourcePortRange: '*'
           destinationAddressPrefix: endpointsPrefix
           destinationPortRanges: [
