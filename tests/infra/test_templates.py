@@ -1,6 +1,7 @@
 """The templates have no fault, and the checker finds each fault that is put into them (docs/infrastructure.md)."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -47,6 +48,17 @@ def test_the_parameter_files_are_what_azure_reads() -> None:
         content = json.loads(path.read_text())
         assert content.keys() == {"$schema", "contentVersion", "parameters"}, path
         assert all(each.keys() == {"value"} for each in content["parameters"].values()), path
+
+
+def test_azd_finds_the_template_and_the_app() -> None:
+    project = yaml.safe_load((ROOT / "azure.yaml").read_text())
+    assert (ROOT / project["infra"]["path"] / f"{project['infra']['module']}.bicep").is_file()
+    [(name, service)] = project["services"].items()
+    [app] = faults.environment("dev").of_type("Web/sites")
+    assert app.body["tags"]["azd-service-name"] == name
+    assert (ROOT / service["project"] / "function_app.py").is_file()
+    asked = set(re.findall(r"\$\{(\w+)", (faults.TEMPLATES / "main.parameters.json").read_text()))
+    assert asked == {"AZURE_ENV_NAME", "AZURE_LOCATION", "PINKSYNC_REGION_CODE", "PINKSYNC_ALERT_EMAIL", "XANO_API_URL"}
 
 
 def test_the_snapshot_knows_where_each_schema_came_from() -> None:
