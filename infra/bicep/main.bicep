@@ -96,6 +96,9 @@ param postgresHighAvailability string = 'ZoneRedundant'
 ])
 param postgresGeoBackup string = 'Enabled'
 param postgresBackupDays int = 35
+
+@description('The app connects through PgBouncer. Not yet: see docs/infrastructure.md.')
+param postgresThroughPooler bool = false
 param redisSku string = 'Balanced_B1'
 
 @allowed([
@@ -244,6 +247,7 @@ module postgres 'modules/postgres.bicep' = {
     backupDays: postgresBackupDays
     administratorPrincipalId: identity.outputs.migratorPrincipalId
     administratorName: migratorName
+    throughPooler: postgresThroughPooler
     private: isPrivate
     allowedAddresses: allowedAddresses
   }

@@ -22,6 +22,11 @@ BOOTSTRAP = {"environmentName": "prod", "location": "westeurope", "regionCode": 
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "no front door": {"frontDoorSku": "none", "customHost": "", "allowedAddresses": ["192.0.2.1"]},
     "managed dashboards": {"dashboardMode": "managed", "githubRepository": "a/b", "networkMode": "private"},
+    "through the pooler": {
+        "postgresThroughPooler": True,
+        "postgresTier": "GeneralPurpose",
+        "postgresSku": "Standard_D2ds_v5",
+    },
     "two developers": {"allowedAddresses": ["192.0.2.1", "192.0.2.2"]},
 }
 """Choices that neither parameter file makes; each is laid over the one of dev."""

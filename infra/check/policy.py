@@ -28,6 +28,14 @@ NEVER_SET = {
 SECRET_WORD = re.compile(r"(KEY|TOKEN|SECRET|PEPPER|PASSWORD|KEYRING|CREDENTIALS)$")
 REFERENCE = re.compile(r"@Microsoft\.KeyVault\(SecretUri=[^()]+secrets/[a-z0-9-]+\)")
 EVERYBODY = {"*", "Internet", "Any", "0.0.0.0/0", "0.0.0.0", "::/0"}  # noqa: S104 - what is refused
+USER_CONNECTIONS = {
+    "Standard_B2s": 414,
+    "Standard_D2ds_v5": 844,
+    "Standard_D4ds_v5": 1703,
+    "Standard_D8ds_v5": 3422,
+    "Standard_D16ds_v5": 4985,
+}
+THROUGH_THE_POOLER = 10_000
 TOLD_OF = [
     "Storage/storageAccounts/blobServices", "KeyVault/vaults", "DBforPostgreSQL/flexibleServers",
     "Cache/redisEnterprise", "Cache/redisEnterprise/databases", "Web/sites", "Cdn/profiles",
@@ -169,6 +177,21 @@ def database_is_closed(deployment: Deployment, values: Values) -> Iterator[Fault
     chosen = {each.body["name"]: each.properties.get("value") for each in settings}
     if deployment.of_type("DBforPostgreSQL/flexibleServers") and chosen.get("require_secure_transport") != "on":
         yield deployment.of_type("DBforPostgreSQL/flexibleServers")[0].fault("require_secure_transport must be on")
+
+
+def connections_are_enough(deployment: Deployment, values: Values) -> Iterator[Fault]:
+    """Every instance may fill its pool at once."""
+    pools = [each.properties for each in deployment.of_type("Web/sites/config")]
+    for app in deployment.of_type("Web/sites"):
+        instances = app.properties["functionAppConfig"]["scaleAndConcurrency"]["maximumInstanceCount"]
+        wanted = sum(instances * int(pool["DATABASE_POOL_SIZE"]) for pool in pools)
+        pooled = any(":6432/" in pool["DATABASE_URL"] for pool in pools)
+        for server in deployment.of_type("DBforPostgreSQL/flexibleServers"):
+            most = THROUGH_THE_POOLER if pooled else USER_CONNECTIONS.get(server.body["sku"]["name"], 0)
+            if wanted > most:
+                yield server.fault(
+                    f"{instances} instances may want {wanted} connections, and {most} is known to be had"
+                )
 
 
 def redis_is_closed(deployment: Deployment, values: Values) -> Iterator[Fault]:
@@ -328,6 +351,7 @@ RULES: list[Rule] = [
     storage_is_closed,
     vault_is_closed,
     database_is_closed,
+    connections_are_enough,
     redis_is_closed,
     front_door_filters,
     front_door_speaks_tls_only,

@@ -38,6 +38,9 @@ param backupDays int
 param administratorPrincipalId string
 param administratorName string
 
+@description('The app connects through PgBouncer. Not yet: see docs/infrastructure.md.')
+param throughPooler bool
+
 @description('Only private endpoints reach it. Otherwise the addresses listed do, too.')
 param private bool
 
@@ -153,5 +156,5 @@ resource firewall 'Microsoft.DBforPostgreSQL/flexibleServers/firewallRules@2025-
 output id string = server.id
 output name string = server.name
 output host string = server.properties.fullyQualifiedDomainName
-output port int = pooled ? 6432 : 5432
+output port int = pooled && throughPooler ? 6432 : 5432
 output database string = database.name
