@@ -17,8 +17,7 @@ $(shell test -x $(PY) || rm -f .venv/.installed)
 help:
 	@echo 'make run      start PinkSync and all it needs on this machine, show what it does, serve until Ctrl-C'
 	@echo 'make test     run the tests, on servers they start themselves (ARGS="-k name" picks some)'
-	@echo 'make check    formatting, lint, types, import contracts, workflows'
-	@echo 'make check    formatting, lint, types, import contracts, Bicep'
+	@echo 'make check    formatting, lint, types, import contracts, workflows, Bicep'
 	@echo 'make format   put the formatting right'
 	@echo 'make bench    measure what BENCHMARKS.md reports'
 	@echo 'make lock     pin the packages of requirements*.in and devstack/npm anew'
