@@ -69,6 +69,7 @@ from shared_code.services.endpoints import EndpointBook, EndpointService
 from shared_code.services.events import EventService, EventTypeService
 from shared_code.services.idempotency import Idempotency
 from shared_code.services.inbound import InboundService
+from shared_code.services.intake import Intake
 from shared_code.services.key_use import KeyUseService
 from shared_code.services.limits import LimitAlerts
 from shared_code.services.operational import OperationalService
@@ -212,7 +213,11 @@ class Gateway:
 
     @cached_property
     def events(self) -> EventService:
-        return EventService(self.store, self.relay, self.schema_check, self.now, self.settings.webhook_max_attempts)
+        return EventService(self.store, self.relay, self.intake, self.now, self.settings.webhook_max_attempts)
+
+    @cached_property
+    def intake(self) -> Intake:
+        return Intake(self.store, self.relay, self.schema_check, self.settings.webhook_max_attempts)
 
     @cached_property
     def event_types(self) -> EventTypeService:

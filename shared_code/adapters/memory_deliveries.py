@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 from shared_code.adapters.memory_rows import Row, View, in_period, listing, wanted
 from shared_code.model import Attempt, Delivery, DeliveryStatus, Endpoint, EndpointState, Event, Listing, Page
-from shared_code.ports import DeliveryFilter
+from shared_code.ports import DeliveryFilter, EventKey, Lesson
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,7 @@ class MemoryDeliveries:
             self.events.require((event.partner_id, event.event_id))
             delivery = opened(event, endpoint, max_attempts)
             await self.opened.add((event.partner_id, event.event_id, endpoint.endpoint_id), delivery.id)
-            check_at = event.created_at if endpoint.enabled else None
-            await self.deliveries.add(delivery.id, Watched(delivery, check_at))
+            await self.deliveries.add(delivery.id, Watched(delivery, None))
         return len(wanting)
 
     async def open_all(self, event: Event, partner_ids: Sequence[UUID], max_attempts: int) -> int:
@@ -88,6 +87,14 @@ class MemoryDeliveries:
                 if watched and watched.delivery.status is not DeliveryStatus.DELIVERED:
                     self.deliveries.put(delivery.id, replace(watched, check_at=now))
 
+    async def sent(self, keys: Sequence[EventKey], check_at: datetime) -> None:
+        for row in self.deliveries.rows():
+            delivery = row.record.delivery
+            if (delivery.partner_id, delivery.event_id) in keys:
+                watched = await self.deliveries.lock(delivery.id)
+                if watched and watched.delivery.status is DeliveryStatus.PENDING and not watched.check_at:
+                    self.deliveries.put(delivery.id, replace(watched, check_at=check_at))
+
     async def due(self, now: datetime, limit: int, lease: timedelta) -> Sequence[Delivery]:
         claimed: list[Delivery] = []
         for check_at, watched in sorted(self._unfinished(), key=lambda pair: pair[0]):
@@ -108,6 +115,10 @@ class MemoryDeliveries:
             self.deliveries.require(delivery.id)
             endpoint_id = known.delivery.endpoint_id if known else delivery.endpoint_id
             await self.tries.insert(attempt.attempt_id, (delivery.id, replace(attempt, endpoint_id=endpoint_id)))
+
+    async def learn_all(self, lessons: Sequence[Lesson]) -> None:
+        for lesson in lessons:
+            await self.learn(lesson.delivery, lesson.attempts, lesson.check_at)
 
 
 def wants(endpoint: Endpoint, event: Event) -> bool:

@@ -1,6 +1,6 @@
 """Events and event types in memory."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
@@ -8,6 +8,7 @@ from uuid import UUID
 from shared_code.adapters.memory_rows import View
 from shared_code.adapters.memory_rules import fresh
 from shared_code.model import Event, EventType, Partner
+from shared_code.ports import EventKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,14 @@ class MemoryEvents:
 
     async def add_all(self, event: Event, partner_ids: Sequence[UUID]) -> Sequence[UUID]:
         return [each for each in partner_ids if await self.add(replace(event, partner_id=each))]
+
+    async def to_send(self, keys: Sequence[EventKey]) -> Mapping[EventKey, Event]:
+        found = {key: self.events.get(key) for key in keys}
+        return {key: event for key, event in found.items() if event and event.payload is not None and self._here(key)}
+
+    def _here(self, key: EventKey) -> bool:
+        partner = self.partners.get(key[0])
+        return partner is not None and partner.deleted_at is None
 
     async def clear(self, before: datetime, limit: int) -> int:
         full = [row.record for row in self.events.rows() if row.record.payload is not None]
@@ -46,6 +55,10 @@ class MemoryEventTypes:
             known = self.types.get(event_type.name)
             assert known, "insert refuses only what is there"  # noqa: S101
             self.types.put(event_type.name, replace(event_type, created_at=known.created_at))
+
+    async def named(self, names: Sequence[str]) -> Mapping[str, EventType]:
+        found = {name: self.types.get(name) for name in names}
+        return {name: event_type for name, event_type in found.items() if event_type}
 
     async def list(self) -> Sequence[EventType]:
         return sorted((fresh(row.record) for row in self.types.rows()), key=lambda event_type: event_type.name)

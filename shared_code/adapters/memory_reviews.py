@@ -1,5 +1,6 @@
 """Reviews in memory."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
@@ -37,6 +38,10 @@ class MemoryReviews:
         review = await self.reviews.lock(review_id) if review_id else None
         if review and review.resolved_at is None:
             self.reviews.put(review.review_id, replace(review, note=note, resolved_by="system", resolved_at=now))
+
+    async def settle_all(self, kind: ReviewKind, subjects: Sequence[str], note: str, now: datetime) -> None:
+        for subject in subjects:
+            await self.settle(kind, subject, note, now)
 
     async def list(self, page: Page, *, kind: ReviewKind | None = None, open: bool | None = None) -> Listing[Review]:
         def asked_for(review: Review) -> bool:

@@ -16,6 +16,7 @@ from shared_code.adapters.memory_events import MemoryEvents, MemoryEventTypes
 from shared_code.adapters.memory_inbox import MemoryInboundSecrets, MemoryInbox, Received
 from shared_code.adapters.memory_outbox import Debt, MemoryOutbox
 from shared_code.adapters.memory_partners import MemoryPartners
+from shared_code.adapters.memory_publications import MemoryPublications
 from shared_code.adapters.memory_replies import Kept, MemoryReplies, Name
 from shared_code.adapters.memory_retention import MemoryRetention
 from shared_code.adapters.memory_reviews import MemoryReviews
@@ -65,18 +66,22 @@ class Tables:
     inbound_secrets: Table[int, InboundSecret] = field(default_factory=Table[int, InboundSecret])
 
     def seen_by(self, session: Session, clock: Clock, after_commit: Callable[[Action], None]) -> Transaction:
-        partners, events = View(self.partners, session), View(self.events, session)
+        partners = View(self.partners, session)
         endpoints, tries = View(self.endpoints, session), View(self.tries, session)
+        events = MemoryEvents(View(self.events, session), partners)
+        outbox = MemoryOutbox(View(self.debts, session), partners)
+        deliveries = MemoryDeliveries(
+            View(self.deliveries, session), View(self.opened, session), tries, View(self.events, session), endpoints
+        )
         return Transaction(
             partners=MemoryPartners(partners),
             keys=MemoryApiKeys(View(self.keys, session), partners),
             endpoints=MemoryEndpoints(endpoints, View(self.svix_ids, session), partners),
             event_types=MemoryEventTypes(View(self.event_types, session)),
-            events=MemoryEvents(events, partners),
-            deliveries=MemoryDeliveries(
-                View(self.deliveries, session), View(self.opened, session), tries, events, endpoints
-            ),
-            outbox=MemoryOutbox(View(self.debts, session), partners),
+            events=events,
+            publications=MemoryPublications(events, deliveries, outbox, partners),
+            deliveries=deliveries,
+            outbox=outbox,
             audit=MemoryAuditTrail(View(self.entries, session)),
             audit_heads=MemoryChainHeads(View(self.heads, session)),
             replies=MemoryReplies(View(self.replies, session), clock),
@@ -124,6 +129,12 @@ class MemoryStore:
     def transaction(self) -> AbstractAsyncContextManager[Transaction]:
         joined = self._joined()
         return already(joined) if joined else self._begin()
+
+    def single(self) -> AbstractAsyncContextManager[Transaction]:
+        return self.transaction()
+
+    def inside(self) -> bool:
+        return self._joined() is not None
 
     def reading(self) -> AbstractAsyncContextManager[Transaction]:
         joined = self._joined()

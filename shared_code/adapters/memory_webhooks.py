@@ -1,8 +1,8 @@
 """A webhook service in memory, for tests of services: it records what it is told, and can be down or refuse."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from shared_code import errors
@@ -75,6 +75,13 @@ class MemoryWebhookService:
     async def outcomes(self, partner_id: UUID, event_id: str) -> Sequence[Outcome]:
         self._take("outcomes", event_id)
         return list(self.known_outcomes.get((partner_id, event_id), {}).values())
+
+    async def recent(
+        self, partner_id: UUID, endpoint_id: str, since: datetime, event_ids: Collection[str]
+    ) -> Mapping[str, Outcome]:
+        self._take("recent", endpoint_id)
+        known = {each: self.known_outcomes.get((partner_id, each), {}).get(endpoint_id) for each in event_ids}
+        return {event_id: outcome for event_id, outcome in known.items() if outcome and outcome.attempts}
 
     async def ping(self) -> None:
         self._take("ping", "")

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from shared_code.adapters.postgres_rows import Connection, Where, listing
 from shared_code.model import Attempt, Delivery, DeliveryStatus, Event, Listing, Page
-from shared_code.ports import DeliveryFilter
+from shared_code.ports import DeliveryFilter, EventKey, Lesson
 
 COLUMNS = """delivery_id, partner_id, event_id, event_type, endpoint_id, status, response_code, attempt_count,
   max_attempts, next_retry_at, delivered_at, created_at"""
@@ -24,9 +24,9 @@ class PostgresDeliveries:
     async def open_all(self, event: Event, partner_ids: Sequence[UUID], max_attempts: int) -> int:
         opened = await self.connection.execute(
             """INSERT INTO webhook_deliveries
-                 (partner_id, endpoint_id, event_id, event_type, max_attempts, status, check_at, created_at)
+                 (partner_id, endpoint_id, event_id, event_type, max_attempts, status, created_at)
                SELECT partner_id, endpoint_id, %(event_id)s, %(event_type)s, %(max_attempts)s,
-                      CASE WHEN enabled THEN 'pending' ELSE 'skipped' END, CASE WHEN enabled THEN %(now)s END, %(now)s
+                      CASE WHEN enabled THEN 'pending' ELSE 'skipped' END, %(now)s
                FROM webhook_endpoints
                WHERE partner_id = ANY (%(partner_ids)s) AND deleted_at IS NULL AND state <> 'refused'
                  AND %(event_type)s = ANY (events)""",
@@ -114,43 +114,65 @@ class PostgresDeliveries:
         )
         return [from_row(row) async for row in found]
 
+    async def sent(self, keys: Sequence[EventKey], check_at: datetime) -> None:
+        await self.connection.execute(
+            """UPDATE webhook_deliveries d SET check_at = %s
+               FROM unnest(%s::uuid[], %s::text[]) AS sent (partner_id, event_id)
+               WHERE d.partner_id = sent.partner_id AND d.event_id = sent.event_id
+                 AND status = 'pending' AND check_at IS NULL""",
+            (check_at, [partner_id for partner_id, _ in keys], [event_id for _, event_id in keys]),
+        )
+
     async def learn(self, delivery: Delivery, attempts: Sequence[Attempt], check_at: datetime | None) -> None:
+        await self.learn_all([Lesson(delivery=delivery, attempts=attempts, check_at=check_at)])
+
+    async def learn_all(self, lessons: Sequence[Lesson]) -> None:
+        await self._put([lesson.delivery for lesson in lessons], [lesson.check_at for lesson in lessons])
+        await self._add_attempts([(lesson.delivery.id, each) for lesson in lessons for each in lesson.attempts])
+
+    async def _put(self, news: Sequence[Delivery], checks: Sequence[datetime | None]) -> None:
+        """A delivered one stays as it is, but for when to ask again."""
         await self.connection.execute(
-            """UPDATE webhook_deliveries SET status = %(status)s, response_code = %(response_code)s,
-                 attempt_count = %(attempt_count)s, next_retry_at = %(next_retry_at)s,
-                 delivered_at = %(delivered_at)s
-               WHERE delivery_id = %(id)s AND status <> 'delivered' AND attempt_count <= %(attempt_count)s""",
-            {
-                "id": delivery.id,
-                "status": delivery.status,
-                "response_code": delivery.response_code,
-                "attempt_count": delivery.attempt_count,
-                "next_retry_at": delivery.next_retry_at,
-                "delivered_at": delivery.delivered_at,
-            },
+            """UPDATE webhook_deliveries d SET check_at = new.check_at,
+                 status = CASE WHEN d.status = 'delivered' THEN d.status ELSE new.status END,
+                 response_code = CASE WHEN d.status = 'delivered' THEN d.response_code ELSE new.response_code END,
+                 attempt_count = CASE WHEN d.status = 'delivered' THEN d.attempt_count ELSE new.attempt_count END,
+                 next_retry_at = CASE WHEN d.status = 'delivered' THEN d.next_retry_at ELSE new.next_retry_at END,
+                 delivered_at = CASE WHEN d.status = 'delivered' THEN d.delivered_at ELSE new.delivered_at END
+               FROM unnest(%s::uuid[], %s::text[], %s::int[], %s::int[], %s::timestamptz[], %s::timestamptz[],
+                           %s::timestamptz[])
+                      AS new (id, status, response_code, attempt_count, next_retry_at, delivered_at, check_at)
+               WHERE d.delivery_id = new.id AND d.attempt_count <= new.attempt_count""",
+            (
+                [each.id for each in news],
+                [each.status.value for each in news],
+                [each.response_code for each in news],
+                [each.attempt_count for each in news],
+                [each.next_retry_at for each in news],
+                [each.delivered_at for each in news],
+                list(checks),
+            ),
         )
+
+    async def _add_attempts(self, made: Sequence[tuple[UUID, Attempt]]) -> None:
+        if not made:
+            return
         await self.connection.execute(
-            "UPDATE webhook_deliveries SET check_at = %s WHERE delivery_id = %s AND attempt_count <= %s",
-            (check_at, delivery.id, delivery.attempt_count),
+            """INSERT INTO webhook_attempts
+                 (attempt_id, delivery_id, at, response_code, response_body, duration_ms, error)
+               SELECT * FROM unnest(%s::text[], %s::uuid[], %s::timestamptz[], %s::int[], %s::text[], %s::int[],
+                                    %s::text[])
+               ON CONFLICT DO NOTHING""",
+            (
+                [each.attempt_id for _, each in made],
+                [delivery_id for delivery_id, _ in made],
+                [each.at for _, each in made],
+                [each.response_code for _, each in made],
+                [each.response_body for _, each in made],
+                [each.duration_ms for _, each in made],
+                [each.error for _, each in made],
+            ),
         )
-        async with self.connection.cursor() as cursor:
-            await cursor.executemany(
-                """INSERT INTO webhook_attempts
-                     (attempt_id, delivery_id, at, response_code, response_body, duration_ms, error)
-                   VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING""",
-                [
-                    (
-                        a.attempt_id,
-                        delivery.id,
-                        a.at,
-                        a.response_code,
-                        a.response_body,
-                        a.duration_ms,
-                        a.error,
-                    )
-                    for a in attempts
-                ],
-            )
 
 
 def from_row(row: Mapping[str, Any]) -> Delivery:

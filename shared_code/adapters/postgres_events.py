@@ -8,6 +8,7 @@ from uuid import UUID
 
 from shared_code.adapters.postgres_rows import Connection, json_text, jsonb
 from shared_code.model import Event, EventType
+from shared_code.ports import EventKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,16 @@ class PostgresEvents:
             asdict(event) | {"payload": json_text(event.payload), "partner_ids": list(partner_ids)},
         )
         return [row["partner_id"] async for row in added]
+
+    async def to_send(self, keys: Sequence[EventKey]) -> Mapping[EventKey, Event]:
+        found = await self.connection.execute(
+            """SELECT partner_id, event_id, event_type, payload, request_id, e.created_at
+               FROM unnest(%s::uuid[], %s::text[]) AS wanted (partner_id, event_id)
+               JOIN events e USING (partner_id, event_id) JOIN partners p USING (partner_id)
+               WHERE payload IS NOT NULL AND p.deleted_at IS NULL""",
+            ([partner_id for partner_id, _ in keys], [event_id for _, event_id in keys]),
+        )
+        return {(row["partner_id"], row["event_id"]): Event(**row) for row in await found.fetchall()}
 
     async def clear(self, before: datetime, limit: int) -> int:
         cleared = await self.connection.execute(
@@ -58,6 +69,14 @@ class PostgresEventTypes:
         )
         row = await found.fetchone()
         return from_row(row) if row else None
+
+    async def named(self, names: Sequence[str]) -> Mapping[str, EventType]:
+        found = await self.connection.execute(
+            """SELECT name, description, schema, example, deprecated, created_at, updated_at
+               FROM event_types WHERE name = ANY (%s)""",
+            (list(names),),
+        )
+        return {row["name"]: from_row(row) for row in await found.fetchall()}
 
     async def put(self, event_type: EventType) -> None:
         await self.connection.execute(

@@ -1,6 +1,6 @@
 """Reviews in PostgreSQL."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -42,10 +42,13 @@ class PostgresReviews:
         )
 
     async def settle(self, kind: ReviewKind, subject: str, note: str, now: datetime) -> None:
+        await self.settle_all(kind, [subject], note, now)
+
+    async def settle_all(self, kind: ReviewKind, subjects: Sequence[str], note: str, now: datetime) -> None:
         await self.connection.execute(
             """UPDATE reviews SET note = %s, resolved_by = 'system', resolved_at = %s
-               WHERE kind = %s AND subject = %s AND resolved_at IS NULL""",
-            (note, now, kind, subject),
+               WHERE kind = %s AND subject = ANY (%s) AND resolved_at IS NULL""",
+            (note, now, kind, list(subjects)),
         )
 
     async def list(self, page: Page, *, kind: ReviewKind | None = None, open: bool | None = None) -> Listing[Review]:

@@ -4,6 +4,8 @@ Timeouts and session settings: facts/security.md 2.13. The pool opens at first u
 """
 
 import asyncio
+import select
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from contextvars import ContextVar
@@ -28,6 +30,7 @@ from shared_code.adapters.postgres_events import PostgresEvents, PostgresEventTy
 from shared_code.adapters.postgres_inbox import PostgresInboundSecrets, PostgresInbox
 from shared_code.adapters.postgres_outbox import PostgresOutbox
 from shared_code.adapters.postgres_partners import PostgresPartners
+from shared_code.adapters.postgres_publications import PostgresPublications
 from shared_code.adapters.postgres_replies import PostgresReplies
 from shared_code.adapters.postgres_retention import PostgresRetention
 from shared_code.adapters.postgres_reviews import PostgresReviews
@@ -40,6 +43,7 @@ WAIT_SECONDS = 2.0
 SILENCE_SECONDS = 6.0
 """Longer than any statement may take; after that the server is taken for hung."""
 CHECK_SECONDS = 1.0
+FRESH_SECONDS = 1.0
 MAX_WAITING = 200
 
 
@@ -51,6 +55,7 @@ def tables(connection: Connection, after_commit: Callable[[Action], None]) -> Tr
         event_types=PostgresEventTypes(connection),
         events=PostgresEvents(connection),
         deliveries=PostgresDeliveries(connection),
+        publications=PostgresPublications(connection),
         outbox=PostgresOutbox(connection),
         audit=PostgresAuditTrail(connection),
         audit_heads=PostgresChainHeads(connection),
@@ -80,10 +85,22 @@ async def configure(connection: Connection) -> None:
 
 
 async def alive(connection: "TranslatingConnection") -> None:
-    """psycopg's own check, which after a restart of the server loses no request (security.md 2.13)."""
+    """psycopg's own check, which after a restart of the server loses no request (security.md 2.13).
+
+    It is a question and its answer. One that was used a moment ago is only looked at: a connection that the server
+    has ended has something to read, and one that is well has nothing.
+    """
+    if time.monotonic() - connection.used_at < FRESH_SECONDS and not readable(connection.pgconn.socket):
+        return
     connection.patience = CHECK_SECONDS
     await AsyncConnectionPool.check_connection(connection)  # pyright: ignore[reportArgumentType] - rows play no part
     connection.patience = SILENCE_SECONDS
+
+
+def readable(socket: int) -> bool:
+    looking = select.poll()
+    looking.register(socket, select.POLLIN)
+    return bool(looking.poll(0))
 
 
 @contextmanager
@@ -111,14 +128,18 @@ class TranslatingConnection(AsyncConnection[DictRow]):
     """Its failures are ours where they happen, so that a service inside a transaction meets no other kind."""
 
     patience: float = SILENCE_SECONDS
+    used_at: float = 0.0
+    """When the server last answered on it, by the monotonic clock."""
 
     async def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         """A server that has stopped answering enforces no statement_timeout; this ends the connection instead."""
         try:
-            return await super().wait(gen, interval, timeout or self.patience)
+            answer = await super().wait(gen, interval, timeout or self.patience)
         except _WaitTimeout:
             self.pgconn.finish()
             raise
+        self.used_at = time.monotonic()
+        return answer
 
     async def execute(self, *args: Any, **kwargs: Any) -> AsyncCursor[DictRow]:  # pyright: ignore[reportIncompatibleMethodOverride]
         with translated():
@@ -144,6 +165,12 @@ class PostgresStore:
     def transaction(self) -> AbstractAsyncContextManager[Transaction]:
         joined = self._joined()
         return already(joined) if joined else self._begin()
+
+    def single(self) -> AbstractAsyncContextManager[Transaction]:
+        return self.reading()  # its connection commits each statement by itself: no BEGIN, no COMMIT
+
+    def inside(self) -> bool:
+        return self._joined() is not None
 
     def reading(self) -> AbstractAsyncContextManager[Transaction]:
         joined = self._joined()

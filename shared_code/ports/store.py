@@ -45,6 +45,19 @@ class DeliveryFilter:
     until: datetime | None = None
 
 
+type EventKey = tuple[UUID, str]
+"""The partner and the id of an event, which together name it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lesson:
+    """What was learned of a delivery: how it stands now, and when to ask again (None: never)."""
+
+    delivery: Delivery
+    attempts: Sequence[Attempt]
+    check_at: datetime | None
+
+
 class Partners(Protocol):
     async def add(self, partner: Partner) -> None: ...
     async def get(self, partner_id: UUID, *, lock: bool = False) -> Partner | None:
@@ -90,6 +103,9 @@ class EventTypes(Protocol):
     async def get(self, name: str) -> EventType | None: ...
     async def put(self, event_type: EventType) -> None: ...
     async def list(self) -> Sequence[EventType]: ...
+    async def named(self, names: Sequence[str]) -> Mapping[str, EventType]:
+        """Those of these names that there are."""
+        ...
 
 
 class Events(Protocol):
@@ -102,14 +118,31 @@ class Events(Protocol):
         """The same event for many partners in one step; answers those who did not have it yet."""
         ...
 
+    async def to_send(self, keys: Sequence[EventKey]) -> Mapping[EventKey, Event]:
+        """Those of these that have a payload still, and a partner that is not deleted."""
+        ...
+
     async def clear(self, before: datetime, limit: int) -> int:
         """The oldest payloads from before that time are gone, their rows stay. Answers how many."""
         ...
 
 
+class Publications(Protocol):
+    async def add(self, events: Sequence[Event], max_attempts: int) -> Mapping[UUID, PartnerStatus | None]:
+        """Each event that is new, with its deliveries (`Deliveries.open`) and the debt to send it, in one step.
+
+        Answers the partners that get no events, for whom nothing is stored: how they stand, None for one that is
+        deleted or unknown.
+        """
+        ...
+
+
 class Deliveries(Protocol):
     async def open(self, event: Event, max_attempts: int) -> int:
-        """One delivery per endpoint of the partner that wants the event's type; skipped if that is disabled."""
+        """One delivery per endpoint of the partner that wants the event's type; skipped if that is disabled.
+
+        Its outcome is not asked for before the event is `sent`.
+        """
         ...
 
     async def open_all(self, event: Event, partner_ids: Sequence[UUID], max_attempts: int) -> int: ...
@@ -132,6 +165,10 @@ class Deliveries(Protocol):
         """Ask for the outcome of this event's deliveries at once, those not delivered yet."""
         ...
 
+    async def sent(self, keys: Sequence[EventKey], check_at: datetime) -> None:
+        """The webhook service has these events now; the outcome of their deliveries is asked for from then on."""
+        ...
+
     async def due(self, now: datetime, limit: int, lease: timedelta) -> Sequence[Delivery]:
         """Unfinished deliveries whose outcome should be asked for now; nobody else gets them for the lease."""
         ...
@@ -139,6 +176,8 @@ class Deliveries(Protocol):
     async def learn(self, delivery: Delivery, attempts: Sequence[Attempt], check_at: datetime | None) -> None:
         """Store what was learned, and when to ask again (None: never)."""
         ...
+
+    async def learn_all(self, lessons: Sequence[Lesson]) -> None: ...
 
 
 class Reviews(Protocol):
@@ -151,6 +190,8 @@ class Reviews(Protocol):
     async def settle(self, kind: ReviewKind, subject: str, note: str, now: datetime) -> None:
         """Resolves an open one, if there is one, in the gateway's own name."""
         ...
+
+    async def settle_all(self, kind: ReviewKind, subjects: Sequence[str], note: str, now: datetime) -> None: ...
 
     async def list(
         self, page: Page, *, kind: ReviewKind | None = None, open: bool | None = None
@@ -242,6 +283,7 @@ class Transaction:
     endpoints: Endpoints
     event_types: EventTypes
     events: Events
+    publications: Publications
     deliveries: Deliveries
     outbox: Outbox
     audit: AuditTrail
@@ -259,6 +301,14 @@ class Transaction:
 class Store(Protocol):
     def transaction(self) -> AbstractAsyncContextManager[Transaction]:
         """All or nothing. Opened inside another one, it joins that one and commits with it."""
+        ...
+
+    def inside(self) -> bool:
+        """Whether a transaction is open here, which whatever is opened now would join."""
+        ...
+
+    def single(self) -> AbstractAsyncContextManager[Transaction]:
+        """For reads and then one change that is all or nothing by itself; cheaper than a transaction."""
         ...
 
     def reading(self) -> AbstractAsyncContextManager[Transaction]:

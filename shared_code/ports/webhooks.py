@@ -1,6 +1,6 @@
 """The webhook service."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -49,6 +49,15 @@ class WebhookMessages(Protocol):
         ...
 
     async def outcomes(self, partner_id: UUID, event_id: str) -> Sequence[Outcome]: ...
+    async def recent(
+        self, partner_id: UUID, endpoint_id: str, since: datetime, event_ids: Collection[str]
+    ) -> Mapping[str, Outcome]:
+        """What became, at this endpoint, of these events, which the service has since then; by event id.
+
+        Quick rather than whole: of an event that is not in the answer nothing is known.
+        """
+        ...
+
     async def ping(self) -> None: ...
     async def close(self) -> None: ...
 

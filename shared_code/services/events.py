@@ -8,9 +8,10 @@ from typing import Literal
 from uuid import UUID, uuid4
 
 from shared_code import errors
-from shared_code.model import Caller, Event, EventType, Json, OutboxKind, PartnerStatus
-from shared_code.ports import Clock, SchemaCheck, Store, Transaction
+from shared_code.model import Caller, Event, EventType, Json, OutboxKind
+from shared_code.ports import Clock, SchemaCheck, Store
 from shared_code.services.audit import Fact, note
+from shared_code.services.intake import Intake
 from shared_code.services.relay import Relay
 
 EVENT_ID = re.compile(r"[A-Za-z0-9\-_.]{1,128}", re.ASCII)
@@ -30,7 +31,7 @@ class NewEvent:
 class EventService:
     store: Store
     relay: Relay
-    schema_check: SchemaCheck
+    intake: Intake
     now: Clock
     max_attempts: int
 
@@ -41,55 +42,37 @@ class EventService:
         """
         event_id = wanted.event_id or f"evt_{uuid4().hex}"
         check_event_id(event_id)
-        now = self.now()
-        async with self.store.transaction() as transaction:
-            await self._check_payload(transaction, wanted)
-            targets = await self._targets(transaction, caller, wanted.partner_id)
-            if targets:
-                event = Event(
-                    event_id=event_id,
-                    partner_id=targets[0],
-                    event_type=wanted.event_type,
-                    payload=wanted.payload,
-                    request_id=caller.origin.request_id,
-                    created_at=now,
-                )
-                await self._owe(transaction, event, targets)
+        if wanted.partner_id == EVERYONE:
+            await self._broadcast(caller, wanted, event_id)
+        else:
+            await self.intake.accept(self._event(caller, wanted, event_id, caller.target(wanted.partner_id)))
         return event_id
 
-    async def _owe(self, transaction: Transaction, event: Event, targets: Sequence[UUID]) -> None:
+    async def _broadcast(self, caller: Caller, wanted: NewEvent, event_id: str) -> None:
         """Three statements, for one partner or for ten thousand."""
-        new = await transaction.events.add_all(event, targets)
-        if new:
-            await transaction.deliveries.open_all(event, new, self.max_attempts)
-            await transaction.outbox.add_all(OutboxKind.SEND_EVENT, new, event.event_id, event.created_at)
-            transaction.after_commit(self.relay.nudge)
+        if not caller.is_house:
+            raise errors.NotFound("A partner's key publishes for that partner alone.")
+        async with self.store.transaction() as transaction:
+            await self.intake.check_payload(transaction, wanted.event_type, wanted.payload)
+            targets = await transaction.partners.active()
+            if not targets:
+                return
+            event = self._event(caller, wanted, event_id, targets[0])
+            new = await transaction.events.add_all(event, targets)
+            if new:
+                await transaction.deliveries.open_all(event, new, self.max_attempts)
+                await transaction.outbox.add_all(OutboxKind.SEND_EVENT, new, event.event_id, event.created_at)
+                transaction.after_commit(self.relay.nudge)
 
-    async def _targets(
-        self, transaction: Transaction, caller: Caller, wanted: UUID | Literal["*"] | None
-    ) -> Sequence[UUID]:
-        if wanted == EVERYONE:
-            if not caller.is_house:
-                raise errors.NotFound("A partner's key publishes for that partner alone.")
-            return await transaction.partners.active()
-        partner_id = caller.target(wanted)
-        partner = await transaction.partners.get(partner_id)
-        if partner is None or partner.deleted_at:
-            raise errors.NotFound("There is no such partner.")
-        if partner.status not in (PartnerStatus.ACTIVE, PartnerStatus.PENDING):
-            raise errors.Conflict(f"The partner is {partner.status.value}; it gets no events.")
-        return [partner_id]
-
-    async def _check_payload(self, transaction: Transaction, wanted: NewEvent) -> None:
-        event_type = await transaction.event_types.get(wanted.event_type)
-        if event_type is None:
-            violation = errors.Violation(pointer="/event_type", detail=f"Unknown event type `{wanted.event_type}`.")
-            raise errors.UnknownEventType(violations=[violation])
-        if event_type.schema is not None:
-            problems = self.schema_check(event_type.schema, wanted.payload)
-            violations = [errors.Violation(pointer=f"/payload{where}", detail=what) for where, what in problems]
-            if violations:
-                raise errors.InvalidBody(f"The payload breaks the schema of `{event_type.name}`.", violations)
+    def _event(self, caller: Caller, wanted: NewEvent, event_id: str, partner_id: UUID) -> Event:
+        return Event(
+            event_id=event_id,
+            partner_id=partner_id,
+            event_type=wanted.event_type,
+            payload=wanted.payload,
+            request_id=caller.origin.request_id,
+            created_at=self.now(),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

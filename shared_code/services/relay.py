@@ -7,20 +7,27 @@ idempotency key, so nothing is lost and nothing is sent twice (design.md flow 2;
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from shared_code import errors
-from shared_code.model import DeliveryStatus, EndpointState, OutboxItem, OutboxKind, Review, ReviewKind
-from shared_code.ports import Cipher, Clock, Refused, Store, WebhookService
+from shared_code.model import DeliveryStatus, EndpointState, Event, OutboxItem, OutboxKind, Review, ReviewKind
+from shared_code.ports import Cipher, Clock, EventKey, Refused, Store, Transaction, WebhookService
 
 LEASE = timedelta(seconds=30)
 BATCH = 50
+AT_ONCE = 16
+"""Calls to the webhook service under way at one time."""
+REST, LONGEST_REST = 9, 1.0
+"""How long sending rests in a crowd: so many times what the last batch took, and seconds at most."""
 PATIENCE = 4.0
 """Seconds a request waits for its own item; after that the timer is the owner."""
 LONGEST_WAIT = 60.0
+ONE_MOMENT = timedelta(seconds=1)
+"""After an event is sent, until its outcome is first asked for: most are delivered by then."""
 ONE_ATTEMPT = timedelta(seconds=3)
 """How long most attempts take, at most."""
 SECRET_FIELD = "webhook_endpoints.secret"  # noqa: S105 - the name of a field
@@ -32,9 +39,13 @@ logger = logging.getLogger("pinksync.relay")
 class Outcomes:
     """What became of a batch; stored in one transaction."""
 
-    done: list[int] = field(default_factory=list[int])
+    done: list[OutboxItem] = field(default_factory=list[OutboxItem])
     postponed: list[tuple[OutboxItem, str]] = field(default_factory=list[tuple[OutboxItem, str]])
     buried: list[tuple[OutboxItem, str]] = field(default_factory=list[tuple[OutboxItem, str]])
+
+    @property
+    def finished(self) -> int:
+        return len(self.done) + len(self.buried)
 
 
 @dataclass(eq=False, slots=True)
@@ -43,6 +54,8 @@ class Relay:
     service: WebhookService
     cipher: Cipher
     now: Clock
+    crowded: bool = False
+    """So many wait to publish that sending gives way: it then takes a tenth of the time, so it never stops."""
     _running: asyncio.Task[int] | None = None
     _again: bool = False
 
@@ -63,10 +76,18 @@ class Relay:
 
     async def drain(self) -> int:
         """Works until nothing is due. Answers how many items are done with."""
-        total = 0
-        while worked := await self.work():
-            total += worked
+        total, outcomes = 0, Outcomes()
+        while items := await self._next(outcomes):
+            began = time.monotonic()
+            outcomes = await self._call_all(items)
+            total += outcomes.finished
+            await self._give_way(time.monotonic() - began)
         return total
+
+    async def _give_way(self, took: float) -> None:
+        """What is owed is safe and can wait a little; who publishes waits for an answer."""
+        if self.crowded:
+            await asyncio.sleep(min(took * REST, LONGEST_REST))
 
     async def close(self) -> None:
         if self._running:
@@ -77,10 +98,29 @@ class Relay:
         """One batch: claim, call, store what became of it. Answers how many were done or buried."""
         async with self.store.transaction() as transaction:
             items = await transaction.outbox.claim(self.now(), LEASE, BATCH, only)
-        outcomes = Outcomes()
-        await asyncio.gather(*(self._call(item, outcomes) for item in items))
-        await self._store(outcomes)
-        return len(outcomes.done) + len(outcomes.buried)
+        outcomes = await self._call_all(items)
+        if items:
+            async with self.store.transaction() as transaction:
+                await self._store(transaction, outcomes)
+        return outcomes.finished
+
+    async def _next(self, outcomes: Outcomes) -> Sequence[OutboxItem]:
+        """What became of the last batch is stored, and the next one claimed, in one transaction."""
+        async with self.store.transaction() as transaction:
+            await self._store(transaction, outcomes)
+            return await transaction.outbox.claim(self.now(), LEASE, BATCH)
+
+    async def _call_all(self, items: Sequence[OutboxItem]) -> Outcomes:
+        events = await self._events([key_of(item) for item in items if item.kind is OutboxKind.SEND_EVENT])
+        outcomes, calling = Outcomes(), asyncio.Semaphore(AT_ONCE)
+        await asyncio.gather(*(self._call(item, events, calling, outcomes) for item in items))
+        return outcomes
+
+    async def _events(self, keys: Sequence[EventKey]) -> Mapping[EventKey, Event]:
+        if not keys:
+            return {}
+        async with self.store.reading() as reading:
+            return await reading.events.to_send(keys)
 
     async def _drain_quietly(self) -> int:
         total = 0
@@ -92,27 +132,33 @@ class Relay:
             logger.warning("relay stopped; the timer goes on: %s", error.code)
         return total
 
-    async def _call(self, item: OutboxItem, outcomes: Outcomes) -> None:
-        try:
-            await self._handlers[item.kind](item)
-            outcomes.done.append(item.id)
-        except Refused as refusal:
-            logger.error("outbox item %d (%s) is refused for good: %s", item.id, item.kind.value, refusal)
-            outcomes.buried.append((item, str(refusal)))
-        except errors.PinkSyncError as error:
-            outcomes.postponed.append((item, error.code))
+    async def _call(
+        self, item: OutboxItem, events: Mapping[EventKey, Event], calling: asyncio.Semaphore, outcomes: Outcomes
+    ) -> None:
+        async with calling:
+            try:
+                if item.kind is OutboxKind.SEND_EVENT:
+                    await self._send_event(events.get(key_of(item)))
+                else:
+                    await self._handlers[item.kind](item)
+                outcomes.done.append(item)
+            except Refused as refusal:
+                logger.error("outbox item %d (%s) is refused for good: %s", item.id, item.kind.value, refusal)
+                outcomes.buried.append((item, str(refusal)))
+            except errors.PinkSyncError as error:
+                outcomes.postponed.append((item, error.code))
 
-    async def _store(self, outcomes: Outcomes) -> None:
-        if not (outcomes.done or outcomes.postponed or outcomes.buried):
-            return
+    async def _store(self, transaction: Transaction, outcomes: Outcomes) -> None:
         now = self.now()
-        async with self.store.transaction() as transaction:
-            await transaction.outbox.done(outcomes.done, now)
-            for item, reason in outcomes.postponed:
-                await transaction.outbox.postpone(item.id, now + pause(item.attempts), reason)
-            for item, reason in outcomes.buried:
-                await transaction.outbox.bury(item.id, now, reason)
-                await transaction.reviews.add(refused(item, reason, now))
+        if outcomes.done:
+            await transaction.outbox.done([item.id for item in outcomes.done], now)
+        if sent := [key_of(item) for item in outcomes.done if item.kind is OutboxKind.SEND_EVENT]:
+            await transaction.deliveries.sent(sent, now + ONE_MOMENT)
+        for item, reason in outcomes.postponed:
+            await transaction.outbox.postpone(item.id, now + pause(item.attempts), reason)
+        for item, reason in outcomes.buried:
+            await transaction.outbox.bury(item.id, now, reason)
+            await transaction.reviews.add(refused(item, reason, now))
 
     @property
     def _handlers(self) -> Mapping[OutboxKind, Callable[[OutboxItem], Awaitable[None]]]:
@@ -120,7 +166,6 @@ class Relay:
             OutboxKind.OPEN_ENDPOINT: self._open_endpoint,
             OutboxKind.PUT_ENDPOINT: self._put_endpoint,
             OutboxKind.CLOSE_ENDPOINT: self._close_endpoint,
-            OutboxKind.SEND_EVENT: self._send_event,
             OutboxKind.RESEND_DELIVERY: self._resend_delivery,
             OutboxKind.CLOSE_PARTNER: self._close_partner,
             OutboxKind.PUT_EVENT_TYPE: self._put_event_type,
@@ -172,13 +217,9 @@ class Relay:
             if delivery.status is DeliveryStatus.DELIVERED:  # finished; asked for once more, for the log's sake
                 await transaction.deliveries.again(delivery.id, self.now() + ONE_ATTEMPT)
 
-    async def _send_event(self, item: OutboxItem) -> None:
-        if item.partner_id is None:
-            return
-        async with self.store.reading() as reading:
-            partner = await reading.partners.get(item.partner_id)
-            event = await reading.events.get(item.partner_id, item.subject)
-        if event and event.payload is not None and partner and not partner.deleted_at:
+    async def _send_event(self, event: Event | None) -> None:
+        """None: it was cleared, or its partner deleted, before it could be sent."""
+        if event:
             await self.service.send(event)
 
     async def _close_partner(self, item: OutboxItem) -> None:
@@ -190,6 +231,12 @@ class Relay:
             event_type = await reading.event_types.get(item.subject)
         if event_type:
             await self.service.put_event_type(event_type)
+
+
+def key_of(item: OutboxItem) -> EventKey:
+    """Of an item that is an event to send; those always have a partner."""
+    assert item.partner_id, "an event is some partner's"  # noqa: S101
+    return item.partner_id, item.subject
 
 
 def refused(item: OutboxItem, reason: str, now: datetime) -> Review:

@@ -37,6 +37,7 @@ async def opened_deliveries(store: Store, endpoints: Sequence[Endpoint], event: 
                 await transaction.endpoints.add(endpoint)
         await transaction.events.add(event)
         await transaction.deliveries.open(event, max_attempts=8)
+        await transaction.deliveries.sent([(event.partner_id, event.event_id)], event.created_at)
         wanted = DeliveryFilter(partner_id=event.partner_id, event_id=event.event_id)
         return (await transaction.deliveries.list(wanted, Page())).items
 

@@ -74,6 +74,7 @@ async def test_deliveries_are_opened_for_each_endpoint_of_the_many_that_wants_th
         await transaction.events.add_all(event, [*named, left_out])
         assert await transaction.deliveries.open_all(event, named, 8) == 4
         assert await transaction.deliveries.open_all(event, [], 8) == 0
+        await transaction.deliveries.sent([(each, event.event_id) for each in named], NOW)
         found = (await transaction.deliveries.list(DeliveryFilter(event_id=event.event_id), Page())).items
     opened = {(each.partner_id, each.endpoint_id): each.status for each in found}
     expected = {(each.partner_id, each.endpoint_id): DeliveryStatus.PENDING for each in endpoints[:3]}
