@@ -1,10 +1,10 @@
 """The delivery log: what became of every event at every endpoint."""
 
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import azure.functions as func
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from functions.http import Access, Call, Nothing, Reply, endpoint
 from functions.schemas import AnswerBody, EventTypeName, ListAnswer, Moment, PeriodQuery, RequestBody
@@ -96,6 +96,44 @@ async def webhooks_delivery(call: Call) -> Reply:
     """One delivery with its payload and every attempt."""
     report = await call.gateway.deliveries.get(call.caller, call.request.uuid("delivery_id"))
     return Reply(model=reported(report))
+
+
+class RetryManyBody(RequestBody):
+    status: Literal["failed", "skipped"] | None = Field(default=None, description="Default: both.")
+    endpoint_id: str | None = Field(default=None, max_length=64)
+    event_id: str | None = Field(default=None, max_length=128)
+    since: AwareDatetime | None = Field(default=None, description="Not before this time (RFC 3339).")
+    until: AwareDatetime | None = Field(default=None, description="Before this time (RFC 3339).")
+    partner_id: UUID | None = Field(default=None, description="For an admin: only this partner's.")
+
+
+class RetriedAnswer(AnswerBody):
+    count: int = Field(description="How many are sent once more; at most 10,000, the oldest first.")
+
+
+@endpoint(
+    bp,
+    "POST",
+    "api/webhooks/deliveries/retry",
+    access=Access.KEY,
+    tag="Webhooks and events",
+    body=RetryManyBody,
+    answer=RetriedAnswer,
+    status=202,
+    once=True,
+)
+async def webhooks_deliveries_retry(call: Call[RetryManyBody]) -> Reply:
+    """Send many once more: the failed and skipped ones that still have a payload and an enabled endpoint."""
+    body = call.body
+    wanted = DeliveryFilter(
+        partner_id=call.caller.reach(body.partner_id) if body.partner_id else call.caller.own(),
+        status=DeliveryStatus(body.status) if body.status else None,
+        endpoint_id=body.endpoint_id,
+        event_id=body.event_id,
+        since=body.since,
+        until=body.until,
+    )
+    return Reply(status=202, model=RetriedAnswer(count=await call.gateway.deliveries.retry_many(call.caller, wanted)))
 
 
 @endpoint(

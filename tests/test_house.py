@@ -34,7 +34,7 @@ LONGER_FILES = {
     "functions/partners.py": (290, "one door per route, each mostly its registration"),
     "shared_code/errors.py": (350, "one tree: each class is three lines"),
     "shared_code/gateway.py": (350, "the composition root: each service is four lines"),
-    "shared_code/ports/store.py": (350, "every table of the one store"),
+    "shared_code/ports/store.py": (360, "every table of the one store"),
     "shared_code/services/partners.py": (330, "a partner's whole life; its parts share most of their rules"),
 }
 """How long at most, and why."""

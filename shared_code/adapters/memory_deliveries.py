@@ -67,8 +67,31 @@ class MemoryDeliveries:
             if delivery.endpoint_id == endpoint_id
             and delivery.status in (DeliveryStatus.FAILED, DeliveryStatus.SKIPPED)
             and in_period(delivery.created_at, since, until)
+            and self._payload_is_there(delivery)
         ]
         return [delivery.id for delivery in sorted(wanted, key=lambda delivery: delivery.created_at)][:limit]
+
+    async def to_retry(self, wanted: DeliveryFilter, limit: int) -> Sequence[Delivery]:
+        found = [
+            row.record.delivery
+            for row in sorted(self.deliveries.rows(), key=lambda row: (row.record.delivery.created_at, row.number))
+            if passes(wanted, row.record.delivery) and self._can_go_again(row.record.delivery)
+        ]
+        return found[:limit]
+
+    def _can_go_again(self, delivery: Delivery) -> bool:
+        endpoint = self.endpoints.get(delivery.endpoint_id)
+        stands = endpoint is not None and endpoint.enabled and endpoint.deleted_at is None
+        over = delivery.status in (DeliveryStatus.FAILED, DeliveryStatus.SKIPPED)
+        return over and stands and self._payload_is_there(delivery)
+
+    def _payload_is_there(self, delivery: Delivery) -> bool:
+        event = self.events.get((delivery.partner_id, delivery.event_id))
+        return event is not None and event.payload is not None
+
+    async def again_all(self, delivery_ids: Sequence[UUID], now: datetime) -> None:
+        for delivery_id in delivery_ids:
+            await self.again(delivery_id, now)
 
     async def again(self, delivery_id: UUID, now: datetime) -> None:
         watched = await self.deliveries.lock(delivery_id)

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from shared_code.adapters.memory_rows import View
-from shared_code.model import InboundSecret, InboxItem, Origin, Partner
+from shared_code.model import InboundSecret, InboxItem, Origin, Partner, RecordName, Turn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,12 +24,21 @@ class Received:
         return self.done_at is None and self.buried_at is None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """How new a business record is, and until when one event has it to itself."""
+
+    happened_at: datetime
+    held_until: datetime
+
+
 @dataclass(frozen=True, slots=True)
 class MemoryInbox:
     received: View[int, Received]
     messages: View[tuple[UUID, str], bool]
     """Which messages of each partner are here."""
     partners: View[UUID, Partner]
+    records: View[RecordName, Written]
 
     async def add(self, partner_id: UUID, message_id: str, body: bytes, origin: Origin, now: datetime) -> int | None:
         self.partners.require(partner_id)
@@ -79,6 +88,24 @@ class MemoryInbox:
         if received and received.done_at is None:
             self.received.put(item_id, replace(received, **changes))
 
+    async def take_turn(self, record: RecordName, happened_at: datetime, now: datetime, lease: timedelta) -> Turn:
+        self.partners.require(record[0])
+        turn = Written(happened_at=happened_at, held_until=now + lease)
+        if await self.records.insert(record, turn):
+            return Turn.TAKEN
+        known = await self.records.lock(record)
+        if known and known.happened_at > happened_at:
+            return Turn.STALE
+        if known and known.held_until > now:
+            return Turn.HELD
+        self.records.put(record, turn)
+        return Turn.TAKEN
+
+    async def end_turn(self, record: RecordName, now: datetime) -> None:
+        known = await self.records.lock(record)
+        if known:
+            self.records.put(record, replace(known, held_until=now))
+
 
 @dataclass(frozen=True, slots=True)
 class MemoryInboundSecrets:
@@ -93,11 +120,13 @@ class MemoryInboundSecrets:
         newest_first = sorted(self.secrets.rows(), key=lambda row: row.number, reverse=True)
         return [row.record for row in newest_first if lives(row.record, partner_id, now)]
 
-    async def expire(self, partner_id: UUID, at: datetime) -> None:
-        for number in [row.number for row in self.secrets.rows() if lives(row.record, partner_id, at)]:
+    async def expire(self, partner_id: UUID, at: datetime, now: datetime) -> None:
+        living = sorted(row.number for row in self.secrets.rows() if lives(row.record, partner_id, now))
+        for number in living:
             secret = await self.secrets.lock(number)
-            if secret and lives(secret, partner_id, at):
-                self.secrets.put(number, replace(secret, expires_at=at))
+            end = at if number == living[-1] else now
+            if secret and lives(secret, partner_id, end):
+                self.secrets.put(number, replace(secret, expires_at=end))
 
 
 def lives(secret: InboundSecret, partner_id: UUID, at: datetime) -> bool:

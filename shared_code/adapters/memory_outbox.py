@@ -44,6 +44,17 @@ class MemoryOutbox:
         for partner_id in partner_ids:
             await self.add(kind, partner_id, subject, now)
 
+    async def add_each(
+        self, kind: OutboxKind, partner_ids: Sequence[UUID], subjects: Sequence[str], now: datetime
+    ) -> None:
+        for partner_id, subject in zip(partner_ids, subjects, strict=True):
+            await self.add(kind, partner_id, subject, now)
+
+    async def owes(self, kind: OutboxKind, partner_id: UUID, subject: str) -> bool:
+        wanted = (kind, partner_id, subject)
+        owed = (row.record.item for row in self.debts.rows() if row.record.owed)
+        return any((item.kind, item.partner_id, item.subject) == wanted for item in owed)
+
     async def claim(
         self, now: datetime, lease: timedelta, limit: int, only: Sequence[int] | None = None
     ) -> Sequence[OutboxItem]:

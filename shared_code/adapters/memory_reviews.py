@@ -20,8 +20,17 @@ class MemoryReviews:
         if review.partner_id:
             self.partners.require(review.partner_id)
         if not await self.subjects.insert((review.kind, review.subject), review.review_id):
-            return False
+            return await self._reopen(review)
         await self.reviews.add(review.review_id, review)
+        return True
+
+    async def _reopen(self, review: Review) -> bool:
+        review_id = self.subjects.get((review.kind, review.subject))
+        known = await self.reviews.lock(review_id) if review_id else None
+        if known is None or known.resolved_at is None:
+            return False
+        opened = replace(known, reason=review.reason, note=None, resolved_by=None, resolved_at=None)
+        self.reviews.put(known.review_id, opened)
         return True
 
     async def get(self, review_id: UUID, *, lock: bool = False) -> Review | None:

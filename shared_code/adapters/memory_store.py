@@ -13,7 +13,7 @@ from shared_code.adapters.memory_audit import MemoryAuditTrail, MemoryChainHeads
 from shared_code.adapters.memory_deliveries import MemoryDeliveries, Watched
 from shared_code.adapters.memory_endpoints import MemoryEndpoints
 from shared_code.adapters.memory_events import MemoryEvents, MemoryEventTypes
-from shared_code.adapters.memory_inbox import MemoryInboundSecrets, MemoryInbox, Received
+from shared_code.adapters.memory_inbox import MemoryInboundSecrets, MemoryInbox, Received, Written
 from shared_code.adapters.memory_outbox import Debt, MemoryOutbox
 from shared_code.adapters.memory_partners import MemoryPartners
 from shared_code.adapters.memory_publications import MemoryPublications
@@ -32,6 +32,7 @@ from shared_code.model import (
     EventType,
     InboundSecret,
     Partner,
+    RecordName,
     Review,
     ReviewKind,
     User,
@@ -63,6 +64,7 @@ class Tables:
     subjects: Table[tuple[ReviewKind, str], UUID] = field(default_factory=Table[tuple[ReviewKind, str], UUID])
     received: Table[int, Received] = field(default_factory=Table[int, Received])
     messages: Table[tuple[UUID, str], bool] = field(default_factory=Table[tuple[UUID, str], bool])
+    records: Table[RecordName, Written] = field(default_factory=Table[RecordName, Written])
     inbound_secrets: Table[int, InboundSecret] = field(default_factory=Table[int, InboundSecret])
 
     def seen_by(self, session: Session, clock: Clock, after_commit: Callable[[Action], None]) -> Transaction:
@@ -87,7 +89,9 @@ class Tables:
             replies=MemoryReplies(View(self.replies, session), clock),
             users=MemoryUsers(View(self.users, session)),
             reviews=MemoryReviews(View(self.reviews, session), View(self.subjects, session), partners),
-            inbox=MemoryInbox(View(self.received, session), View(self.messages, session), partners),
+            inbox=MemoryInbox(
+                View(self.received, session), View(self.messages, session), partners, View(self.records, session)
+            ),
             inbound_secrets=MemoryInboundSecrets(View(self.inbound_secrets, session), partners),
             retention=self._retention(session, events, tries),
             after_commit=after_commit,

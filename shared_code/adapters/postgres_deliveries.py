@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from psycopg import sql
+
 from shared_code.adapters.postgres_rows import Connection, Where, listing
 from shared_code.model import Attempt, Delivery, DeliveryStatus, Event, Listing, Page
 from shared_code.ports import DeliveryFilter, EventKey, Lesson
@@ -58,17 +60,7 @@ class PostgresDeliveries:
         return from_row(row) if row else None
 
     async def list(self, wanted: DeliveryFilter, page: Page) -> Listing[Delivery]:
-        where = (
-            Where()
-            .when("partner_id = %(partner_id)s", partner_id=wanted.partner_id)
-            .when("status = %(status)s", status=wanted.status)
-            .when("event_type = %(event_type)s", event_type=wanted.event_type)
-            .when("endpoint_id = %(endpoint_id)s", endpoint_id=wanted.endpoint_id)
-            .when("event_id = %(event_id)s", event_id=wanted.event_id)
-            .when("created_at >= %(since)s", since=wanted.since)
-            .when("created_at < %(until)s", until=wanted.until)
-        )
-        return await listing(self.connection, COLUMNS, "webhook_deliveries", where, page, from_row)
+        return await listing(self.connection, COLUMNS, "webhook_deliveries", conditions(wanted), page, from_row)
 
     async def attempts(self, delivery_id: UUID) -> Sequence[Attempt]:
         found = await self.connection.execute(
@@ -81,20 +73,39 @@ class PostgresDeliveries:
 
     async def failed(self, endpoint_id: str, since: datetime, until: datetime, limit: int) -> Sequence[UUID]:
         found = await self.connection.execute(
-            """SELECT delivery_id FROM webhook_deliveries
-               WHERE endpoint_id = %s AND status IN ('failed', 'skipped') AND created_at >= %s AND created_at < %s
-               ORDER BY created_at, id LIMIT %s""",
+            """SELECT delivery_id FROM webhook_deliveries d JOIN events e USING (partner_id, event_id)
+               WHERE endpoint_id = %s AND status IN ('failed', 'skipped') AND payload IS NOT NULL
+                 AND d.created_at >= %s AND d.created_at < %s
+               ORDER BY d.created_at, d.id LIMIT %s""",
             (endpoint_id, since, until, limit),
         )
         return [row["delivery_id"] async for row in found]
 
+    async def to_retry(self, wanted: DeliveryFilter, limit: int) -> Sequence[Delivery]:
+        chosen = conditions(wanted)
+        found = await self.connection.execute(
+            sql.SQL(
+                """SELECT {} FROM (SELECT * FROM webhook_deliveries WHERE {} AND status IN ('failed', 'skipped')) d
+                   WHERE EXISTS (SELECT FROM events e WHERE e.partner_id = d.partner_id AND e.event_id = d.event_id
+                                 AND payload IS NOT NULL)
+                     AND EXISTS (SELECT FROM webhook_endpoints p WHERE p.endpoint_id = d.endpoint_id AND enabled
+                                 AND deleted_at IS NULL)
+                   ORDER BY created_at, id LIMIT %(limit)s"""
+            ).format(sql.SQL(COLUMNS), chosen.clause()),
+            {**chosen.values, "limit": limit},
+        )
+        return [from_row(row) for row in await found.fetchall()]
+
     async def again(self, delivery_id: UUID, now: datetime) -> None:
+        await self.again_all([delivery_id], now)
+
+    async def again_all(self, delivery_ids: Sequence[UUID], now: datetime) -> None:
         await self.connection.execute(
             """UPDATE webhook_deliveries SET check_at = %(now)s,
                  next_retry_at = CASE WHEN status IN ('failed', 'skipped') THEN %(now)s ELSE next_retry_at END,
                  status = CASE WHEN status IN ('failed', 'skipped') THEN 'retrying' ELSE status END
-               WHERE delivery_id = %(id)s""",
-            {"now": now, "id": delivery_id},
+               WHERE delivery_id = ANY (%(ids)s)""",
+            {"now": now, "ids": list(delivery_ids)},
         )
 
     async def check(self, partner_id: UUID, event_id: str, now: datetime) -> None:
@@ -173,6 +184,19 @@ class PostgresDeliveries:
                 [each.error for _, each in made],
             ),
         )
+
+
+def conditions(wanted: DeliveryFilter) -> Where:
+    return (
+        Where()
+        .when("partner_id = %(partner_id)s", partner_id=wanted.partner_id)
+        .when("status = %(status)s", status=wanted.status)
+        .when("event_type = %(event_type)s", event_type=wanted.event_type)
+        .when("endpoint_id = %(endpoint_id)s", endpoint_id=wanted.endpoint_id)
+        .when("event_id = %(event_id)s", event_id=wanted.event_id)
+        .when("created_at >= %(since)s", since=wanted.since)
+        .when("created_at < %(until)s", until=wanted.until)
+    )
 
 
 def from_row(row: Mapping[str, Any]) -> Delivery:

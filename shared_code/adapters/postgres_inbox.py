@@ -7,7 +7,7 @@ from operator import attrgetter
 from uuid import UUID
 
 from shared_code.adapters.postgres_rows import Connection
-from shared_code.model import InboundSecret, InboxItem, Origin
+from shared_code.model import InboundSecret, InboxItem, Origin, RecordName, Turn
 
 COLUMNS = "id, partner_id, message_id, body, request_id, attempts, received_at"
 
@@ -66,6 +66,33 @@ class PostgresInbox:
             (now, item_id),
         )
 
+    async def take_turn(self, record: RecordName, happened_at: datetime, now: datetime, lease: timedelta) -> Turn:
+        partner_id, resource, external_id = record
+        named = {"partner_id": partner_id, "resource": resource, "external_id": external_id, "at": happened_at}
+        taken = await self.connection.execute(
+            """INSERT INTO inbound_records (partner_id, resource, external_id, happened_at, held_until)
+               VALUES (%(partner_id)s, %(resource)s, %(external_id)s, %(at)s, %(until)s)
+               ON CONFLICT (partner_id, resource, external_id) DO UPDATE
+                 SET happened_at = excluded.happened_at, held_until = excluded.held_until
+                 WHERE inbound_records.held_until <= %(now)s AND inbound_records.happened_at <= excluded.happened_at""",
+            {**named, "now": now, "until": now + lease},
+        )
+        if taken.rowcount:
+            return Turn.TAKEN
+        later = await self.connection.execute(
+            """SELECT 1 FROM inbound_records WHERE partner_id = %(partner_id)s AND resource = %(resource)s
+                 AND external_id = %(external_id)s AND happened_at > %(at)s""",
+            named,
+        )
+        return Turn.STALE if await later.fetchone() else Turn.HELD
+
+    async def end_turn(self, record: RecordName, now: datetime) -> None:
+        await self.connection.execute(
+            """UPDATE inbound_records SET held_until = %s
+               WHERE partner_id = %s AND resource = %s AND external_id = %s""",
+            (now, *record),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class PostgresInboundSecrets:
@@ -86,7 +113,12 @@ class PostgresInboundSecrets:
         )
         return [InboundSecret(**row) async for row in found]
 
-    async def expire(self, partner_id: UUID, at: datetime) -> None:
+    async def expire(self, partner_id: UUID, at: datetime, now: datetime) -> None:
         await self.connection.execute(
-            "UPDATE inbound_secrets SET expires_at = least(expires_at, %s) WHERE partner_id = %s", (at, partner_id)
+            """UPDATE inbound_secrets
+               SET expires_at = least(expires_at, CASE WHEN id = newest THEN %(at)s ELSE %(now)s END)
+               FROM (SELECT max(id) AS newest FROM inbound_secrets
+                     WHERE partner_id = %(partner_id)s AND (expires_at IS NULL OR expires_at > %(now)s)) AS live
+               WHERE partner_id = %(partner_id)s AND (expires_at IS NULL OR expires_at > %(now)s)""",
+            {"partner_id": partner_id, "at": at, "now": now},
         )

@@ -31,6 +31,24 @@ class PostgresOutbox:
             (kind, subject, now, now, list(partner_ids)),
         )
 
+    async def add_each(
+        self, kind: OutboxKind, partner_ids: Sequence[UUID], subjects: Sequence[str], now: datetime
+    ) -> None:
+        await self.connection.execute(
+            """INSERT INTO outbox (kind, partner_id, subject, not_before, created_at)
+               SELECT %s, partner_id, subject, %s, %s
+               FROM unnest(%s::uuid[], %s::text[]) AS owed (partner_id, subject)""",
+            (kind, now, now, list(partner_ids), list(subjects)),
+        )
+
+    async def owes(self, kind: OutboxKind, partner_id: UUID, subject: str) -> bool:
+        found = await self.connection.execute(
+            """SELECT 1 FROM outbox WHERE kind = %s AND partner_id = %s AND subject = %s
+                 AND done_at IS NULL AND buried_at IS NULL LIMIT 1""",
+            (kind, partner_id, subject),
+        )
+        return await found.fetchone() is not None
+
     async def claim(
         self, now: datetime, lease: timedelta, limit: int, only: Sequence[int] | None = None
     ) -> Sequence[OutboxItem]:

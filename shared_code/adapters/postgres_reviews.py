@@ -20,7 +20,9 @@ class PostgresReviews:
         added = await self.connection.execute(
             """INSERT INTO reviews (review_id, kind, subject, partner_id, reason, created_at)
                VALUES (%(review_id)s, %(kind)s, %(subject)s, %(partner_id)s, %(reason)s, %(created_at)s)
-               ON CONFLICT (kind, subject) DO NOTHING""",
+               ON CONFLICT (kind, subject) DO UPDATE
+                 SET reason = excluded.reason, note = NULL, resolved_by = NULL, resolved_at = NULL
+                 WHERE reviews.resolved_at IS NOT NULL""",
             asdict(review),
         )
         return added.rowcount == 1

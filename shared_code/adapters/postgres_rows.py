@@ -60,12 +60,14 @@ async def listing[Item](
 ) -> Listing[Item]:
     """One page, newest first, by (created_at, id); one row more than asked tells if there is a next.
 
-    Counting stops at MOST_COUNTED, so that a list of a million rows answers as fast as one of ten thousand.
+    Counting stops at MOST_COUNTED and goes by the list's own index, so that a list of a million rows answers as
+    fast as one of ten thousand: left to itself the planner reads the table, which of a large one is not cached.
     """
     counted = await connection.execute(
-        sql.SQL("SELECT count(*) AS total FROM (SELECT FROM {} WHERE {} LIMIT {}) AS counted").format(
-            sql.SQL(source), where.clause(), MOST_COUNTED
-        ),
+        sql.SQL(
+            """SELECT count(*) AS total
+               FROM (SELECT FROM {} WHERE {} ORDER BY created_at DESC, id DESC LIMIT {}) AS counted"""
+        ).format(sql.SQL(source), where.clause(), MOST_COUNTED),
         where.values,
     )
     total = (await counted.fetchone() or {"total": 0})["total"]

@@ -21,7 +21,7 @@ from shared_code.ports import Outcome
 PAGE = 250
 MOST_PAGES = 8
 ONE_DAY = timedelta(days=1)
-BODY_CHARACTERS = 2048
+ANSWER_BYTES = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,10 +126,15 @@ def to_attempt(attempt: MessageAttemptOut, endpoint_id: str) -> Attempt:
         endpoint_id=endpoint_id,
         at=attempt.timestamp,
         response_code=attempt.response_status_code if answered else None,
-        response_body=attempt.response[:BODY_CHARACTERS].replace("\x00", "") if answered else "",
+        response_body=cut(attempt.response) if answered else "",
         duration_ms=attempt.response_duration_ms,
         error=failure(attempt),
     )
+
+
+def cut(text: str) -> str:
+    """The first ANSWER_BYTES of it in UTF-8, whole characters only, and none that cannot be stored."""
+    return text.encode(errors="replace")[:ANSWER_BYTES].decode(errors="ignore").replace("\x00", "")
 
 
 def failure(attempt: MessageAttemptOut) -> str | None:

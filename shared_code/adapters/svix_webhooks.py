@@ -39,7 +39,7 @@ from shared_code import errors
 from shared_code.adapters.svix_errors import Missing, Taken, note_status, translated
 from shared_code.adapters.svix_outcomes import PAGE, SvixOutcomes, endpoint_uid
 from shared_code.model import Delivery, Endpoint, Event, EventType
-from shared_code.ports import Outcome, Refused
+from shared_code.ports import MessageLost, Outcome, Refused
 
 TIMEOUT_SECONDS = 6.0
 LIMITS = httpx.Limits(max_connections=32, max_keepalive_connections=32)
@@ -184,16 +184,22 @@ class SvixWebhooks:
             await self._replay(app, uid, delivery.event_id)
 
     async def _status_at(self, app: str, event_id: str, uid: str) -> MessageStatus | None:
-        with translated():
-            places = await self.client.message_attempt.list_attempted_destinations(
-                app, event_id, MessageAttemptListAttemptedDestinationsOptions(limit=PAGE)
-            )
+        try:
+            with translated():
+                places = await self.client.message_attempt.list_attempted_destinations(
+                    app, event_id, MessageAttemptListAttemptedDestinationsOptions(limit=PAGE)
+                )
+        except Missing as missing:
+            raise MessageLost() from missing
         return next((place.status for place in places.data if place.uid == uid), None)
 
     async def _replay(self, app: str, uid: str, event_id: str) -> None:
         """The messages of this very moment that the endpoint has missed; an older self-hosted Svix cannot do it."""
-        with translated():
-            message = await self.client.message.get(app, event_id)
+        try:
+            with translated():
+                message = await self.client.message.get(app, event_id)
+        except Missing as missing:
+            raise MessageLost() from missing
         moment = ReplayIn(since=message.timestamp - A_MOMENT, until=message.timestamp + A_MOMENT)
         try:
             with translated():
@@ -204,16 +210,14 @@ class SvixWebhooks:
             raise
 
     async def outcomes(self, partner_id: UUID, event_id: str) -> Sequence[Outcome]:
-        return await self._outcomes.of_event(str(partner_id), event_id)
+        return await SvixOutcomes(self.client.message_attempt).of_event(str(partner_id), event_id)
 
     async def recent(
         self, partner_id: UUID, endpoint_id: str, since: datetime, event_ids: Collection[str]
     ) -> Mapping[str, Outcome]:
-        return await self._outcomes.at_endpoint(str(partner_id), endpoint_id, since, event_ids)
-
-    @property
-    def _outcomes(self) -> SvixOutcomes:
-        return SvixOutcomes(self.client.message_attempt)
+        return await SvixOutcomes(self.client.message_attempt).at_endpoint(
+            str(partner_id), endpoint_id, since, event_ids
+        )
 
     async def ping(self) -> None:
         """Any answer of Svix's own proves it is there; the SDK's health call does not know every server's."""

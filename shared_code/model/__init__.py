@@ -34,8 +34,10 @@ from shared_code.model.webhooks import (
     InboxItem,
     OutboxItem,
     OutboxKind,
+    RecordName,
     Review,
     ReviewKind,
+    Turn,
 )
 
 __all__ = [
@@ -74,6 +76,7 @@ __all__ = [
     "PartnerMove",
     "PartnerStatus",
     "PartnerType",
+    "RecordName",
     "Review",
     "ReviewKind",
     "Severity",
@@ -82,6 +85,7 @@ __all__ = [
     "TimerResult",
     "TimerRun",
     "TimerState",
+    "Turn",
     "User",
     "carrier",
     "scope_held",

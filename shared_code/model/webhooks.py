@@ -200,3 +200,17 @@ class InboxItem:
     request_id: str | None
     attempts: int
     received_at: datetime
+
+
+type RecordName = tuple[UUID, str, str]
+"""A partner's business record: the partner, the resource, and the record's own id there."""
+
+
+class Turn(StrEnum):
+    """Whether an event may write its record now."""
+
+    TAKEN = "taken"
+    HELD = "held"
+    """Another event of the same record is being written."""
+    STALE = "stale"
+    """Something that happened later is written already, or will be."""

@@ -31,7 +31,7 @@ from shared_code.ports.store import (
     Users,
 )
 from shared_code.ports.timers import TimerLedger
-from shared_code.ports.webhooks import Outcome, Refused, WebhookEndpoints, WebhookMessages, WebhookService
+from shared_code.ports.webhooks import MessageLost, Outcome, Refused, WebhookEndpoints, WebhookMessages, WebhookService
 
 __all__ = [
     "ONLY_ACCESS",
@@ -62,6 +62,7 @@ __all__ = [
     "KeyUse",
     "Lesson",
     "Look",
+    "MessageLost",
     "Outbox",
     "Outcome",
     "PartnerApi",

@@ -25,9 +25,11 @@ from shared_code.model import (
     Partner,
     PartnerStatus,
     PartnerType,
+    RecordName,
     Review,
     ReviewKind,
     StoredReply,
+    Turn,
     User,
 )
 from shared_code.ports.audit import AuditTrail, ChainHeads
@@ -154,12 +156,18 @@ class Deliveries(Protocol):
         ...
 
     async def failed(self, endpoint_id: str, since: datetime, until: datetime, limit: int) -> Sequence[UUID]:
-        """Of this endpoint: the failed and the skipped ones, oldest first."""
+        """Of this endpoint: the failed and the skipped ones whose payload is still there, oldest first."""
+        ...
+
+    async def to_retry(self, wanted: DeliveryFilter, limit: int) -> Sequence[Delivery]:
+        """The same of all endpoints that are there and enabled."""
         ...
 
     async def again(self, delivery_id: UUID, now: datetime) -> None:
         """It is being sent once more: a failed or skipped one is retrying, and its outcome is asked for."""
         ...
+
+    async def again_all(self, delivery_ids: Sequence[UUID], now: datetime) -> None: ...
 
     async def check(self, partner_id: UUID, event_id: str, now: datetime) -> None:
         """Ask for the outcome of this event's deliveries at once, those not delivered yet."""
@@ -182,7 +190,7 @@ class Deliveries(Protocol):
 
 class Reviews(Protocol):
     async def add(self, review: Review) -> bool:
-        """False, and nothing changes, if this subject has a review of this kind already."""
+        """False, and nothing changes, if the subject has an open review of this kind. A resolved one opens again."""
         ...
 
     async def get(self, review_id: UUID, *, lock: bool = False) -> Review | None: ...
@@ -212,6 +220,12 @@ class Inbox(Protocol):
         """A buried one is worked once more."""
         ...
 
+    async def take_turn(self, record: RecordName, happened_at: datetime, now: datetime, lease: timedelta) -> Turn:
+        """With TAKEN nobody else writes this record until the turn or the lease ends; earlier events never will."""
+        ...
+
+    async def end_turn(self, record: RecordName, now: datetime) -> None: ...
+
 
 class InboundSecrets(Protocol):
     async def add(self, secret: InboundSecret) -> None: ...
@@ -219,14 +233,21 @@ class InboundSecrets(Protocol):
         """Newest first."""
         ...
 
-    async def expire(self, partner_id: UUID, at: datetime) -> None:
-        """The secrets that live now end then, if they do not end before."""
+    async def expire(self, partner_id: UUID, at: datetime, now: datetime) -> None:
+        """The newest one that lives now ends then, if it does not end before; those before it end now."""
         ...
 
 
 class Outbox(Protocol):
     async def add(self, kind: OutboxKind, partner_id: UUID | None, subject: str, now: datetime) -> int: ...
     async def add_all(self, kind: OutboxKind, partner_ids: Sequence[UUID], subject: str, now: datetime) -> None: ...
+    async def add_each(
+        self, kind: OutboxKind, partner_ids: Sequence[UUID], subjects: Sequence[str], now: datetime
+    ) -> None:
+        """One item for each pair of them."""
+        ...
+
+    async def owes(self, kind: OutboxKind, partner_id: UUID, subject: str) -> bool: ...
     async def claim(
         self, now: datetime, lease: timedelta, limit: int, only: Sequence[int] | None = None
     ) -> Sequence[OutboxItem]:

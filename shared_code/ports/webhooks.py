@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
+from shared_code import errors
 from shared_code.model import Attempt, Delivery, Endpoint, Event, EventType
 
 
@@ -45,7 +46,7 @@ class WebhookMessages(Protocol):
         ...
 
     async def resend(self, delivery: Delivery) -> None:
-        """One more attempt, at once."""
+        """One more attempt, at once. Raises MessageLost."""
         ...
 
     async def outcomes(self, partner_id: UUID, event_id: str) -> Sequence[Outcome]: ...
@@ -71,3 +72,7 @@ class WebhookService(WebhookEndpoints, WebhookMessages, Protocol):
 
 class Refused(Exception):
     """The webhook service will never take this; the text says why, without any secret."""
+
+
+class MessageLost(errors.WebhookServiceUnavailable):
+    """The webhook service does not have this message: not yet, or no longer."""

@@ -1,14 +1,8 @@
-"""The delivery log: read back, and kept true by asking the webhook service (design.md flow 2).
+"""The delivery log: read back, and what is in it sent once more (design.md flow 2)."""
 
-Only unfinished deliveries that are due are asked for, so history is never scanned. Whatever is learned
-only moves a delivery forward.
-"""
-
-import asyncio
-import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from uuid import UUID
 
 from shared_code import errors
@@ -22,27 +16,13 @@ from shared_code.model import (
     Listing,
     OutboxKind,
     Page,
-    Review,
-    ReviewKind,
 )
-from shared_code.ports import Clock, DeliveryFilter, Lesson, Outcome, Refused, Store, Transaction, WebhookService
+from shared_code.ports import Clock, DeliveryFilter, Store, Transaction, WebhookService
 from shared_code.services.audit import Fact, note
+from shared_code.services.reconcile import Reconciler
 from shared_code.services.relay import Relay
 
-BATCH = 1000
-AT_ONCE = 10
 MOST_RECOVERED = 10_000
-LEASE = timedelta(seconds=30)
-SOONEST = timedelta(milliseconds=300)
-LATEST = timedelta(minutes=5)
-
-YOUNG = timedelta(minutes=2)
-CLOCKS_DIFFER = timedelta(seconds=2)
-"""How far the webhook service's clock may be behind ours; beyond that each event is asked for alone."""
-
-type Learned = tuple[Delivery, Sequence[Outcome]]
-
-logger = logging.getLogger("pinksync.deliveries")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,122 +90,30 @@ class DeliveryService:
         async with self.store.transaction() as transaction:
             await transaction.deliveries.check(partner_id, event_id, self.now())
 
+    async def retry_many(self, caller: Caller, wanted: DeliveryFilter) -> int:
+        """Each failed or skipped one that can be sent again is owed again, the oldest MOST_RECOVERED: how many."""
+        now = self.now()
+        async with self.store.transaction() as transaction:
+            found = await transaction.deliveries.to_retry(wanted, MOST_RECOVERED)
+            if found:
+                partners = [delivery.partner_id for delivery in found]
+                await self._owe_all(transaction, partners, [delivery.id for delivery in found], now)
+                await note(transaction, caller, retried_many_fact(wanted, len(found)), now)
+        return len(found)
+
     async def _owe(self, transaction: Transaction, partner_id: UUID, ids: Sequence[UUID], now: datetime) -> None:
-        for delivery_id in ids:
-            await transaction.deliveries.again(delivery_id, now)
-            await transaction.outbox.add(OutboxKind.RESEND_DELIVERY, partner_id, str(delivery_id), now)
+        await self._owe_all(transaction, [partner_id] * len(ids), ids, now)
+
+    async def _owe_all(
+        self, transaction: Transaction, partners: Sequence[UUID], ids: Sequence[UUID], now: datetime
+    ) -> None:
+        await transaction.deliveries.again_all(ids, now)
+        await transaction.outbox.add_each(OutboxKind.RESEND_DELIVERY, partners, [str(each) for each in ids], now)
         transaction.after_commit(self.relay.nudge)
 
     async def reconcile(self) -> int:
         """Learns the outcome of every delivery that is due. Answers how many were asked for."""
-        total = 0
-        while batch := await self._claim():
-            total += len(batch)
-            await self._learn(await self._ask_all(batch))
-        return total
-
-    async def _claim(self) -> Sequence[Delivery]:
-        async with self.store.transaction() as transaction:
-            return await transaction.deliveries.due(self.now(), BATCH, LEASE)
-
-    async def _ask_all(self, batch: Sequence[Delivery]) -> Sequence[Learned]:
-        """Young deliveries to one endpoint are asked for together; what that does not tell, event by event."""
-        asking = asyncio.Semaphore(AT_ONCE)
-        told = await asyncio.gather(*(self._ask_together(asking, group) for group in young_groups(batch, self.now())))
-        known = {delivery_id: outcome for each in told for delivery_id, outcome in each.items()}
-        rest = [delivery for delivery in batch if delivery.id not in known]
-        events = list(dict.fromkeys((delivery.partner_id, delivery.event_id) for delivery in rest))
-        found = await asyncio.gather(*(self._ask(asking, partner, event) for partner, event in events))
-        by_event = dict(zip(events, found, strict=True))
-        return [
-            (each, [known[each.id]] if each.id in known else by_event[each.partner_id, each.event_id]) for each in batch
-        ]
-
-    async def _ask_together(self, asking: asyncio.Semaphore, group: Sequence[Delivery]) -> Mapping[UUID, Outcome]:
-        partner_id, endpoint_id = group[0].partner_id, group[0].endpoint_id
-        since = min(delivery.created_at for delivery in group) - CLOCKS_DIFFER
-        async with asking:
-            try:
-                told = await self.service.recent(partner_id, endpoint_id, since, [each.event_id for each in group])
-            except (errors.PinkSyncError, Refused) as error:
-                logger.warning("no outcomes of endpoint %s yet: %s", endpoint_id, type(error).__name__)
-                return {}
-        return {delivery.id: told[delivery.event_id] for delivery in group if delivery.event_id in told}
-
-    async def _ask(self, asking: asyncio.Semaphore, partner_id: UUID, event_id: str) -> Sequence[Outcome]:
-        """An outcome that cannot be learned now is asked for again later; nothing is guessed."""
-        async with asking:
-            try:
-                return await self.service.outcomes(partner_id, event_id)
-            except (errors.PinkSyncError, Refused) as error:
-                logger.warning("no outcome of event %s yet: %s", event_id, type(error).__name__)
-                return ()
-
-    async def _learn(self, batch: Sequence[Learned]) -> None:
-        now = self.now()
-        async with self.store.transaction() as transaction:
-            lessons = [await self._lesson(transaction, before, outcomes, now) for before, outcomes in batch]
-            await transaction.deliveries.learn_all(lessons)
-            befores = [before for before, _ in batch]
-            await self._review(transaction, befores, [lesson.delivery for lesson in lessons], now)
-
-    async def _lesson(
-        self, transaction: Transaction, before: Delivery, outcomes: Sequence[Outcome], now: datetime
-    ) -> Lesson:
-        outcome = await outcome_of(transaction, before, outcomes)
-        attempts = outcome.attempts if outcome else ()
-        after = before.learned(attempts, outcome.next_retry_at if outcome else None, now)
-        if not attempts and await self._missed(transaction, before):
-            given_up = DeliveryStatus.FAILED if before.attempt_count else DeliveryStatus.SKIPPED
-            after = replace(before, status=given_up, next_retry_at=None)
-        return Lesson(delivery=after, attempts=attempts, check_at=next_check(after, now))
-
-    async def _missed(self, transaction: Transaction, delivery: Delivery) -> bool:
-        """Nothing was tried, and nothing will be: its endpoint was switched off in the meantime."""
-        if delivery.status.final:
-            return False
-        endpoint = await transaction.endpoints.get(delivery.endpoint_id)
-        return endpoint is not None and (not endpoint.enabled or endpoint.deleted_at is not None)
-
-    async def _review(
-        self, transaction: Transaction, befores: Sequence[Delivery], afters: Sequence[Delivery], now: datetime
-    ) -> None:
-        """A delivery that has failed for good is for a person to look at, until it gets there after all."""
-        kind = ReviewKind.DELIVERY_EXHAUSTED
-        changed = [after for before, after in zip(befores, afters, strict=True) if before.status is not after.status]
-        for after in changed:
-            if after.status is DeliveryStatus.FAILED:
-                reason = f"{after.attempt_count} attempts failed; the last answer was {after.response_code or 'none'}."
-                await transaction.reviews.add(Review.opened(kind, str(after.id), after.partner_id, reason, now))
-        if delivered := [str(after.id) for after in changed if after.status is DeliveryStatus.DELIVERED]:
-            await transaction.reviews.settle_all(kind, delivered, "Delivered after all.", now)
-
-
-def young_groups(batch: Sequence[Delivery], now: datetime) -> Sequence[Sequence[Delivery]]:
-    """The deliveries that were opened just now and not tried yet as far as we know, by endpoint; none alone."""
-    groups: dict[str, list[Delivery]] = {}
-    for delivery in batch:
-        if not delivery.attempt_count and now - delivery.created_at < YOUNG:
-            groups.setdefault(delivery.endpoint_id, []).append(delivery)
-    return [group for group in groups.values() if len(group) > 1]
-
-
-async def outcome_of(transaction: Transaction, delivery: Delivery, outcomes: Sequence[Outcome]) -> Outcome | None:
-    """An endpoint that was deleted since goes by the service's own id there."""
-    known = {outcome.endpoint_id: outcome for outcome in outcomes}
-    if delivery.endpoint_id in known or not known:
-        return known.get(delivery.endpoint_id)
-    endpoint = await transaction.endpoints.get(delivery.endpoint_id)
-    return known.get(endpoint.svix_endpoint_id or "") if endpoint else None
-
-
-def next_check(delivery: Delivery, now: datetime) -> datetime | None:
-    """When to ask again: just after the next retry; for a young one soon, for an older one later."""
-    if delivery.status.final:
-        return None
-    if delivery.next_retry_at and delivery.next_retry_at > now:
-        return min(delivery.next_retry_at + SOONEST, now + LATEST)
-    return now + min(max((now - delivery.created_at) / 4, SOONEST), LATEST)
+        return await Reconciler(self.store, self.service, self.now).run()
 
 
 def retried_fact(delivery: Delivery) -> Fact:
@@ -234,6 +122,17 @@ def retried_fact(delivery: Delivery) -> Fact:
         message="A delivery is sent once more.",
         target=str(delivery.id),
         partner_id=delivery.partner_id,
+    )
+
+
+def retried_many_fact(wanted: DeliveryFilter, count: int) -> Fact:
+    chosen = {name: str(value) for name, value in asdict(wanted).items() if value is not None}
+    return Fact(
+        event_type="webhook_deliveries.retried",
+        message=f"{count} failed or skipped deliveries are sent once more.",
+        target="webhook_deliveries",
+        partner_id=wanted.partner_id,
+        changes={**chosen, "count": count},
     )
 
 

@@ -9,40 +9,39 @@ import base64
 import logging
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, cast
+from typing import cast
 from uuid import UUID
 
-import orjson
-
 from shared_code import errors
-from shared_code.model import Caller, InboundSecret, InboxItem, Json, Origin, Review, ReviewKind
-from shared_code.ports import Backend, Cipher, Clock, Forward, SignatureCheck, Store
+from shared_code.model import (
+    Caller,
+    InboundSecret,
+    InboxItem,
+    Json,
+    Origin,
+    PartnerStatus,
+    RecordName,
+    Review,
+    ReviewKind,
+    Turn,
+)
+from shared_code.ports import Backend, Cipher, Clock, SignatureCheck, Store
 from shared_code.services.audit import Fact, note, system_caller
 from shared_code.services.backend_answers import understood
 from shared_code.services.events import EventService, NewEvent
-from shared_code.services.relay import pause
+from shared_code.services.inbound_messages import Message, Unroutable, external_id, read, resource_of, upsert
+from shared_code.services.pace import pause
 
 SECRET_FIELD = "inbound_secrets.secret"  # noqa: S105 - the name of a field
 NOBODY = "whsec_" + base64.b64encode(b"no partner has this secret: 32 b").decode()
 LEASE = timedelta(seconds=60)
 BATCH = 20
 MOST_ATTEMPTS = 20
+SERVED = (PartnerStatus.ACTIVE, PartnerStatus.PENDING)
 
 logger = logging.getLogger("pinksync.inbound")
-
-
-class Unroutable(Exception):
-    """This event will never find its way; a person must look. The text says why."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
-    """What an inbound body says, whichever names it uses for it."""
-
-    event_type: str
-    data: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +53,11 @@ class InboundService:
     signed: SignatureCheck
     now: Clock
     resources: frozenset[str]
+    _writing: dict[RecordName, asyncio.Lock] = field(default_factory=dict[RecordName, asyncio.Lock])
+    """Records that this process is writing: one event of each at a time."""
 
     async def new_secret(self, caller: Caller, partner_id: UUID, grace: timedelta) -> str:
-        """A secret for the partner to sign with, shown this once; the one before lives on for the grace."""
+        """A secret for the partner to sign with, shown this once; the one before lives on for the grace, no other."""
         caller.reach(partner_id)
         now = self.now()
         secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
@@ -64,7 +65,7 @@ class InboundService:
             partner = await transaction.partners.get(partner_id, lock=True)
             if partner is None or partner.deleted_at:
                 raise errors.NotFound()
-            await transaction.inbound_secrets.expire(partner_id, now + grace)
+            await transaction.inbound_secrets.expire(partner_id, now + grace, now)
             sealed = self.cipher.seal(secret.encode(), str(partner_id), SECRET_FIELD)
             row = InboundSecret(partner_id=partner_id, secret_encrypted=sealed, created_at=now)
             await transaction.inbound_secrets.add(row)
@@ -128,12 +129,37 @@ class InboundService:
         message = read(item.body)
         resource = resource_of(message.event_type, self.resources)
         async with self.store.reading() as reading:
+            partner = await reading.partners.get(item.partner_id)
             known = await reading.event_types.get(message.event_type)
+        if partner is None or partner.deleted_at or partner.status not in SERVED:
+            raise Unroutable("The partner is not active; nothing of it is taken now.")
         if resource is None and known is None:
             raise Unroutable(f"Nobody here takes events of type `{message.event_type}`.")
         if resource:
-            understood(await self.backend.forward(upsert(item, resource, message)))
+            await self._write(item, resource, message)
         await self._finish(item, message if known else None)
+
+    async def _write(self, item: InboxItem, resource: str, message: Message) -> None:
+        """What happened later is never overwritten by what happened earlier, whichever is worked first."""
+        record = (item.partner_id, resource, external_id(item, message))
+        async with self._writing.setdefault(record, asyncio.Lock()):
+            try:
+                await self._write_in_turn(item, record, message)
+            finally:
+                self._writing.pop(record, None)
+
+    async def _write_in_turn(self, item: InboxItem, record: RecordName, message: Message) -> None:
+        happened_at = min(message.happened_at or item.received_at, item.received_at)
+        async with self.store.single() as opened:
+            turn = await opened.inbox.take_turn(record, happened_at, self.now(), LEASE)
+        if turn is Turn.HELD:
+            raise errors.StoreUnavailable("Another event of the same record is being written.")
+        if turn is Turn.TAKEN:
+            try:
+                understood(await self.backend.forward(upsert(item, record, message)))
+            finally:
+                async with self.store.single() as opened:
+                    await opened.inbox.end_turn(record, self.now())
 
     async def _finish(self, item: InboxItem, message: Message | None) -> None:
         """The fan-out and the end of the item are one transaction."""
@@ -160,43 +186,3 @@ class InboundService:
             await transaction.inbox.bury(item.id, now, reason)
             found = Review.opened(ReviewKind.INBOUND_UNROUTABLE, str(item.id), item.partner_id, reason, now)
             await transaction.reviews.add(found)
-
-
-def read(body: bytes) -> Message:
-    """`{"type": ..., "data": {...}}`, or `event_type` and `payload`; anything else is unroutable."""
-    try:
-        told: Any = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise Unroutable("The body is not JSON.") from error
-    if not isinstance(told, dict):
-        raise Unroutable("The body is not an object.")
-    fields = cast(Mapping[str, Any], told)
-    event_type = fields.get("type") or fields.get("event_type")
-    data = fields.get("data", fields.get("payload"))
-    if not isinstance(event_type, str) or not isinstance(data, dict):
-        raise Unroutable("The body has no `type` and `data`.")
-    return Message(event_type=event_type, data=cast(Mapping[str, Any], data))
-
-
-def resource_of(event_type: str, resources: frozenset[str]) -> str | None:
-    """`order.created` is for `orders`, `inventory.updated` for `inventory`."""
-    noun = event_type.partition(".")[0]
-    return next((name for name in (noun, f"{noun}s") if name in resources), None)
-
-
-def upsert(item: InboxItem, resource: str, message: Message) -> Forward:
-    """By the record's own id at the partner, else by the message's: written twice, it is there once."""
-    external_id = message.data.get("external_id") or message.data.get("id") or item.message_id
-    record = {**message.data, "external_id": str(external_id)}
-    record.pop("id", None)
-    return Forward(
-        method="POST",
-        path=f"{resource}/bulk_upsert",
-        headers={
-            "Content-Type": "application/json",
-            "X-Partner-Id": str(item.partner_id),
-            "X-Request-Id": item.request_id or f"inbox-{item.id}",
-            "Idempotency-Key": f"inbox-{item.id}",
-        },
-        body=orjson.dumps({"items": [record]}),
-    )

@@ -52,14 +52,14 @@ class Intake:
     async def _write_all(self) -> None:
         while self._waiting:
             batch, self._waiting = self._waiting[:MOST_AT_ONCE], self._waiting[MOST_AT_ONCE:]
-            self.relay.crowded = len(batch) >= CROWD
+            if len(batch) >= CROWD:
+                self.relay.pace.crowd()
             try:
                 problems = await self._write([event for event, _ in batch])
             except PinkSyncError as error:
                 problems = await self._one_by_one(batch, error)
             for (_, accepted), problem in zip(batch, problems, strict=True):
                 tell(accepted, problem)
-        self.relay.crowded = False
 
     async def _one_by_one(self, batch: Sequence[Waiting], error: PinkSyncError) -> Sequence[PinkSyncError | None]:
         """Nobody suffers for another's event; but when the store itself is away, all are told so."""

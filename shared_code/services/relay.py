@@ -6,7 +6,6 @@ idempotency key, so nothing is lost and nothing is sent twice (design.md flow 2;
 
 import asyncio
 import logging
-import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,22 +13,19 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from shared_code import errors
-from shared_code.model import DeliveryStatus, EndpointState, Event, OutboxItem, OutboxKind, Review, ReviewKind
-from shared_code.ports import Cipher, Clock, EventKey, Refused, Store, Transaction, WebhookService
+from shared_code.model import Delivery, DeliveryStatus, EndpointState, Event, OutboxItem, OutboxKind, Review, ReviewKind
+from shared_code.ports import Cipher, Clock, EventKey, MessageLost, Refused, Store, Transaction, WebhookService
+from shared_code.services.pace import Pace, pause
 
 LEASE = timedelta(seconds=30)
 BATCH = 50
 AT_ONCE = 16
 """Calls to the webhook service under way at one time."""
-REST, LONGEST_REST = 9, 1.0
-"""How long sending rests in a crowd: so many times what the last batch took, and seconds at most."""
 PATIENCE = 4.0
 """Seconds a request waits for its own item; after that the timer is the owner."""
-LONGEST_WAIT = 60.0
 ONE_MOMENT = timedelta(seconds=1)
 """After an event is sent, until its outcome is first asked for: most are delivered by then."""
 ONE_ATTEMPT = timedelta(seconds=3)
-"""How long most attempts take, at most."""
 SECRET_FIELD = "webhook_endpoints.secret"  # noqa: S105 - the name of a field
 
 logger = logging.getLogger("pinksync.relay")
@@ -54,8 +50,7 @@ class Relay:
     service: WebhookService
     cipher: Cipher
     now: Clock
-    crowded: bool = False
-    """So many wait to publish that sending gives way: it then takes a tenth of the time, so it never stops."""
+    pace: Pace = field(default_factory=Pace)
     _running: asyncio.Task[int] | None = None
     _again: bool = False
 
@@ -64,7 +59,7 @@ class Relay:
         try:
             async with asyncio.timeout(PATIENCE):
                 if not await self.work(only=items):  # they wait for something owed before them
-                    await self.drain()
+                    await self._drain()
         except (TimeoutError, errors.PinkSyncError) as error:
             logger.warning("relay left %d items to the timer: %s", len(items), type(error).__name__)
 
@@ -75,19 +70,20 @@ class Relay:
             self._running = asyncio.create_task(self._drain_quietly())
 
     async def drain(self) -> int:
-        """Works until nothing is due. Answers how many items are done with."""
+        """Works until nothing is due. Answers how many items are done with. One that is running is joined."""
+        if self._running and not self._running.done():
+            self._again = True
+            return await asyncio.shield(self._running)
+        return await self._drain()
+
+    async def _drain(self) -> int:
         total, outcomes = 0, Outcomes()
         while items := await self._next(outcomes):
             began = time.monotonic()
             outcomes = await self._call_all(items)
             total += outcomes.finished
-            await self._give_way(time.monotonic() - began)
+            await self.pace.rest(time.monotonic() - began)
         return total
-
-    async def _give_way(self, took: float) -> None:
-        """What is owed is safe and can wait a little; who publishes waits for an answer."""
-        if self.crowded:
-            await asyncio.sleep(min(took * REST, LONGEST_REST))
 
     async def close(self) -> None:
         if self._running:
@@ -127,7 +123,7 @@ class Relay:
         try:
             while self._again:
                 self._again = False
-                total += await self.drain()
+                total += await self._drain()
         except errors.PinkSyncError as error:
             logger.warning("relay stopped; the timer goes on: %s", error.code)
         return total
@@ -138,7 +134,8 @@ class Relay:
         async with calling:
             try:
                 if item.kind is OutboxKind.SEND_EVENT:
-                    await self._send_event(events.get(key_of(item)))
+                    if event := events.get(key_of(item)):  # else it was cleared, or its partner deleted, before
+                        await self.service.send(event)
                 else:
                     await self._handlers[item.kind](item)
                 outcomes.done.append(item)
@@ -211,16 +208,24 @@ class Relay:
             endpoint = await reading.endpoints.get(delivery.endpoint_id) if delivery else None
         if delivery is None or endpoint is None or endpoint.deleted_at:
             return
-        await self.service.resend(delivery)
+        try:
+            await self.service.resend(delivery)
+        except MessageLost as lost:
+            await self._lose(delivery)
+            raise Refused("the webhook service no longer has this message") from lost
         async with self.store.transaction() as transaction:
             await transaction.deliveries.check(delivery.partner_id, delivery.event_id, self.now())
             if delivery.status is DeliveryStatus.DELIVERED:  # finished; asked for once more, for the log's sake
                 await transaction.deliveries.again(delivery.id, self.now() + ONE_ATTEMPT)
 
-    async def _send_event(self, event: Event | None) -> None:
-        """None: it was cleared, or its partner deleted, before it could be sent."""
-        if event:
-            await self.service.send(event)
+    async def _lose(self, delivery: Delivery) -> None:
+        """It cannot be sent again. Raises WebhookServiceUnavailable while its event is still to be sent at all."""
+        async with self.store.transaction() as transaction:
+            if await transaction.outbox.owes(OutboxKind.SEND_EVENT, delivery.partner_id, delivery.event_id):
+                raise errors.WebhookServiceUnavailable()
+            if delivery.status is not DeliveryStatus.DELIVERED:
+                failed = replace(delivery, status=DeliveryStatus.FAILED, next_retry_at=None)
+                await transaction.deliveries.learn(failed, (), None)
 
     async def _close_partner(self, item: OutboxItem) -> None:
         if item.partner_id:
@@ -242,9 +247,3 @@ def key_of(item: OutboxItem) -> EventKey:
 def refused(item: OutboxItem, reason: str, now: datetime) -> Review:
     reason = f"{item.kind.value} {item.subject}: {reason}"
     return Review.opened(ReviewKind.OUTBOX_REFUSED, str(item.id), item.partner_id, reason, now)
-
-
-def pause(attempts: int) -> timedelta:
-    """Full jitter, doubling from a second to a minute: an outage of hours costs little and ends quickly."""
-    longest = min(LONGEST_WAIT, 2.0 ** min(attempts - 1, 10))
-    return timedelta(seconds=random.uniform(longest / 2, longest))  # noqa: S311 - jitter, not a secret

@@ -378,3 +378,14 @@ def test_whatever_the_sdk_lets_out_is_ours(error: Exception) -> None:
 
 async def test_the_token_is_not_shown(webhooks: SvixWebhooks) -> None:
     assert webhooks.token not in repr(webhooks)
+
+
+@pytest.mark.parametrize(("text", "kept"), [("x" * 3000, 2048), ("€" * 1000, 2046), ("é" * 2000, 2048), ("ok", 2)])
+def test_an_answer_is_cut_to_its_first_bytes_at_a_whole_character(text: str, kept: int) -> None:
+    short = svix_outcomes.cut(text)
+    assert len(short.encode()) == kept
+    assert text.startswith(short)
+
+
+def test_what_cannot_be_stored_is_left_out_of_an_answer() -> None:
+    assert svix_outcomes.cut("a\x00b\ud800c") == "ab?c"

@@ -1,16 +1,16 @@
 """ports.Inbox and ports.InboundSecrets: each message is kept once, and worked by one at a time until it is done."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
 
 from shared_code import errors
-from shared_code.model import InboundSecret, InboxItem, Origin
+from shared_code.model import InboundSecret, InboxItem, Origin, RecordName, Turn
 from shared_code.ports import Store
 from tests.contracts.acting import at_once, stored_partner, undone, within
-from tests.contracts.samples import NOW, SECOND
+from tests.contracts.samples import MINUTE, NOW, SECOND
 
 LEASE = timedelta(seconds=30)
 BODY = b'{"type":"x"} \x00\xff'
@@ -137,14 +137,18 @@ async def test_living_secrets_come_newest_first_and_end_when_they_expire(store: 
     assert await living(store, partner.partner_id, NOW + SECOND) == [new]
 
 
-async def test_expiring_ends_what_lives_then_and_lengthens_nothing(store: Store):
+async def test_expiring_lets_the_newest_live_until_then_ends_the_others_and_lengthens_nothing(store: Store):
     partner, other = await stored_partner(store), await stored_partner(store)
     soon = new_secret(partner.partner_id, "soon", NOW + SECOND)
     for secret in (soon, new_secret(partner.partner_id, "open"), new_secret(other.partner_id, "foreign")):
         await within(store, lambda transaction, secret=secret: transaction.inbound_secrets.add(secret))
     end = NOW + 10 * SECOND
-    await within(store, lambda transaction: transaction.inbound_secrets.expire(partner.partner_id, end))
-    assert await living(store, partner.partner_id) == [new_secret(partner.partner_id, "open", end), soon]
+    await within(store, lambda transaction: transaction.inbound_secrets.expire(partner.partner_id, end, NOW))
+    assert await living(store, partner.partner_id) == [new_secret(partner.partner_id, "open", end)]
+    assert await living(store, partner.partner_id, end) == []
+    await within(
+        store, lambda transaction: transaction.inbound_secrets.expire(partner.partner_id, 2 * SECOND + end, NOW)
+    )
     assert await living(store, partner.partner_id, end) == []
     assert len(await living(store, other.partner_id, end)) == 1
 
@@ -152,3 +156,35 @@ async def test_expiring_ends_what_lives_then_and_lengthens_nothing(store: Store)
 async def test_a_secret_of_nobody_is_refused(store: Store):
     with pytest.raises(errors.NotFound):
         await within(store, lambda transaction: transaction.inbound_secrets.add(new_secret(uuid4(), "x")))
+
+
+# ── Turns ────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def turn(store: Store, record: RecordName, at: datetime, now: datetime = NOW) -> Turn:
+    return await within(store, lambda transaction: transaction.inbox.take_turn(record, at, now, MINUTE))
+
+
+async def test_what_happened_earlier_has_no_turn_after_what_happened_later(store: Store):
+    record = ((await stored_partner(store)).partner_id, "orders", "ext-1")
+    other = (record[0], "orders", "ext-2")
+    assert await turn(store, record, NOW) is Turn.TAKEN
+    assert await turn(store, record, NOW - SECOND) is Turn.STALE
+    assert await turn(store, record, NOW + SECOND) is Turn.HELD
+    assert await turn(store, other, NOW - SECOND) is Turn.TAKEN
+    await within(store, lambda transaction: transaction.inbox.end_turn(record, NOW))
+    assert await turn(store, record, NOW - SECOND) is Turn.STALE
+    assert await turn(store, record, NOW) is Turn.TAKEN
+
+
+async def test_a_turn_that_nobody_ended_ends_with_its_lease(store: Store):
+    record = ((await stored_partner(store)).partner_id, "orders", "ext-1")
+    assert await turn(store, record, NOW) is Turn.TAKEN
+    assert await turn(store, record, NOW, NOW + MINUTE - SECOND) is Turn.HELD
+    assert await turn(store, record, NOW, NOW + MINUTE) is Turn.TAKEN
+
+
+async def test_of_many_at_once_one_has_the_turn(store: Store):
+    record = ((await stored_partner(store)).partner_id, "orders", "ext-1")
+    turns = await at_once(store, 8, lambda transaction: transaction.inbox.take_turn(record, NOW, NOW, MINUTE))
+    assert sorted(turns) == [Turn.HELD] * 7 + [Turn.TAKEN]

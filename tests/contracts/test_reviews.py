@@ -41,6 +41,17 @@ async def test_a_subject_has_one_review_of_a_kind_and_the_first_stays(store: Sto
         assert await reading.reviews.get(again.review_id) is None
 
 
+async def test_what_fails_again_after_it_was_resolved_opens_its_review_again(store: Store):
+    first = new_review(kind=EXHAUSTED, subject="7")
+    await added(store, first)
+    resolved = replace(first, note="replayed", resolved_by="pk_live_house", resolved_at=NOW)
+    await within(store, lambda transaction: transaction.reviews.save(resolved))
+    assert await added(store, new_review(kind=EXHAUSTED, subject="7", reason="failed again")) == [True]
+    assert await added(store, new_review(kind=EXHAUSTED, subject="7", reason="and again")) == [False]
+    async with store.reading() as reading:
+        assert (await reading.reviews.list(Page())).items == [replace(first, reason="failed again")]
+
+
 async def test_of_twins_at_once_one_is_added(store: Store):
     added_ = await at_once(store, 10, lambda transaction: transaction.reviews.add(new_review(subject="7")))
     assert sorted(added_) == [False] * 9 + [True]

@@ -8,11 +8,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 import httpx
 import psycopg
 import pytest
+from svix.webhooks import Webhook
 
 from devstack.process import ROOT
 from tests import services
@@ -295,6 +297,125 @@ def test_however_svix_tells_of_them_all_deliveries_are_soon_right(
         assert len(reviews(api, admin, failed["id"], kind="delivery_exhausted")) == 1
     assert [len(good.received()), len(lame.received()), len(bad.received())] == [4, 8, 8]
     assert table() == right
+
+
+def test_hints_that_come_doubled_and_in_reverse_change_nothing(
+    api: httpx.Client, stack: Stack, partner: Connected, operational: services.Service
+) -> None:
+    order(operational, "drop")
+    receiver = Receiver(stack.partner_url)
+    endpoint = register(api, partner.key, receiver)
+    receiver.tell(respond={"status": 503, "times": 2})
+    failed = delivery_in(api, partner, publish(api, partner.key), "failed")
+    delivered = delivery_in(api, partner, publish(api, partner.key), "delivered")
+    before = {each["id"]: report(api, partner, each) for each in (failed, delivered)}
+    kinds = ("message.attempt.failing", "message.attempt.exhausted", "message.attempt.recovered")
+    hints = [
+        hint(kind, partner, each["event_id"], endpoint["endpoint_id"]) for each in (failed, delivered) for kind in kinds
+    ]
+    for body in [*reversed(hints), *hints]:
+        headers = Webhook(stack.env["SVIX_OPERATIONAL_SECRET"])
+        at = datetime.now(UTC)
+        signed = {
+            "svix-id": "msg_hint",
+            "svix-timestamp": str(int(at.timestamp())),
+            "svix-signature": headers.sign("msg_hint", at, body),
+        }
+        answer = api.post("/webhooks/svix", content=body.encode(), headers=signed)
+        assert answer.status_code == 200, answer.text
+    eventually(lambda: not being_asked_for(stack, partner))
+    assert {each["id"]: report(api, partner, each) for each in (failed, delivered)} == before
+
+
+def hint(kind: str, partner: Connected, event_id: str, endpoint_id: str) -> str:
+    data = {"appId": "app_1", "appUid": partner.id, "msgId": "msg_1", "msgEventId": event_id, "endpointId": endpoint_id}
+    return json.dumps({"type": kind, "data": data})
+
+
+def being_asked_for(stack: Stack, partner: Connected) -> bool:
+    with psycopg.connect(stack.env["DATABASE_URL"]) as connection:
+        asked = "SELECT 1 FROM webhook_deliveries WHERE partner_id = %s AND check_at IS NOT NULL"
+        return connection.execute(asked, (partner.id,)).fetchone() is not None
+
+
+# ── Retry many ───────────────────────────────────────────────────────────────────────────────────
+
+
+def retry_many(api: httpx.Client, key: Headers, **body: object) -> int:
+    answer = api.post("/api/webhooks/deliveries/retry", json=body, headers=key)
+    assert answer.status_code == 202, answer.text
+    return answer.json()["count"]
+
+
+def test_many_that_failed_are_sent_once_more_and_only_ones_own(
+    api: httpx.Client, stack: Stack, admin: Headers, partner: Connected, receiver: Receiver
+) -> None:
+    endpoint = register(api, partner.key, receiver)
+    receiver.tell(respond={"status": 500})
+    events = [publish(api, partner.key, payload={"n": n}) for n in range(3)]
+    for event in events:
+        delivery_in(api, partner, event, "failed")
+    stranger = connecting(api, admin)()
+    assert retry_many(api, stranger.key) == retry_many(api, stranger.key, event_id=events[0]) == 0
+    foreign = api.post("/api/webhooks/deliveries/retry", json={"partner_id": partner.id}, headers=stranger.key)
+    refused(foreign, 404)
+    refused(api.post("/api/webhooks/deliveries/retry", json={"status": "delivered"}, headers=partner.key), 422)
+    assert retry_many(api, partner.key, status="skipped") == 0
+    assert retry_many(api, partner.key, until="2020-01-01T00:00:00Z") == 0
+    receiver.tell(respond={"status": 204})
+    assert retry_many(api, partner.key, event_id=events[0], endpoint_id=endpoint["endpoint_id"]) == 1
+    delivery_in(api, partner, events[0], "delivered")
+    assert retry_many(api, admin, partner_id=partner.id, status="failed") == 2
+    for event in events:
+        delivery_in(api, partner, event, "delivered")
+    assert retry_many(api, partner.key) == 0
+
+
+def test_what_has_lost_its_payload_is_left_out_of_retries_and_recoveries(
+    api: httpx.Client, stack: Stack, partner: Connected, receiver: Receiver
+) -> None:
+    endpoint = register(api, partner.key, receiver)
+    receiver.tell(respond={"status": 500})
+    failed = delivery_in(api, partner, publish(api, partner.key), "failed")
+    with psycopg.connect(stack.env["DATABASE_URL"], autocommit=True) as connection:
+        connection.execute("UPDATE events SET payload = NULL WHERE event_id = %s", (failed["event_id"],))
+    recovery = {"since": "2020-01-01T00:00:00Z"}
+    recovered = api.post(f"/api/webhooks/{endpoint['endpoint_id']}/recover", json=recovery, headers=partner.key)
+    assert (recovered.status_code, recovered.json()["count"]) == (202, 0)
+    assert retry_many(api, partner.key) == 0
+
+
+def test_a_delivery_whose_message_svix_has_lost_fails_with_a_review(
+    api: httpx.Client, stack: Stack, admin: Headers, partner: Connected, receiver: Receiver, svix: services.Service
+) -> None:
+    register(api, partner.key, receiver)
+    receiver.tell(respond={"status": 500})
+    failed = delivery_in(api, partner, publish(api, partner.key), "failed")
+    httpx.delete(
+        f"{svix.url}/api/v1/app/{partner.id}", headers={"Authorization": f"Bearer {svix.secret}"}
+    ).raise_for_status()
+    assert retry(api, partner.key, failed).status_code == 202
+
+    def told() -> list[Json]:
+        listed = api.get("/api/reviews", params={"kind": "outbox_refused", "limit": 200}, headers=admin).json()[
+            "reviews"
+        ]
+        return [each for each in listed if failed["id"] in each["reason"]]
+
+    assert len(eventually(told)) == 1
+    assert delivery_of(api, partner, failed["event_id"])["status"] == "failed"
+
+
+def test_a_replay_that_fails_again_opens_the_review_again(
+    api: httpx.Client, admin: Headers, partner: Connected, receiver: Receiver
+) -> None:
+    register(api, partner.key, receiver)
+    receiver.tell(respond={"status": 503})
+    failed, review = exhausted(api, admin, partner)
+    assert resolve(api, admin, review, note="mended, I think", replay=True).status_code == 200
+    eventually(lambda: reviews(api, admin, failed["id"], open=True))
+    assert [each["review_id"] for each in reviews(api, admin, failed["id"])] == [review["review_id"]]
+    assert delivery_of(api, partner, failed["event_id"])["status"] == "failed"
 
 
 def test_an_endpoint_that_svix_gives_up_is_disabled_here_too(

@@ -26,6 +26,7 @@ from psycopg.rows import dict_row
 from svix.webhooks import Webhook
 
 from devstack.settings import EVERY_SECOND
+from functions.route import SIGNED_BODY_BYTES
 from shared_code.adapters import svix_signature
 from tests import services
 from tests.functions.stack import (
@@ -445,6 +446,70 @@ def test_the_same_message_id_of_two_partners_is_two_messages(
     for whom, key in ((partner, secret), (other, new_secret(api, other))):
         answer = send(api, whom, signed(key, BODY, message_id="msg_same"), BODY)
         assert answer.json() == {"received": True, "duplicate": False}
+
+
+def test_a_body_may_be_as_long_as_the_limit_and_no_longer(api: httpx.Client, partner: Connected, secret: str) -> None:
+    def padded(size: int) -> bytes:
+        body = order(note="")
+        return body.replace(b'"note": ""', b'"note": "' + b"x" * (size - len(body)) + b'"')
+
+    assert len(padded(SIGNED_BODY_BYTES)) == SIGNED_BODY_BYTES == 262_144
+    deliver(api, partner, secret, padded(SIGNED_BODY_BYTES))
+    longer = padded(SIGNED_BODY_BYTES + 1)
+    refused(send(api, partner, signed(secret, longer), longer), 413)
+
+
+def test_a_third_secret_ends_the_oldest_at_once(api: httpx.Client, partner: Connected) -> None:
+    first, second, third = (new_secret(api, partner) for _ in range(3))
+    assert send(api, partner, signed(first, BODY), BODY).status_code == 400
+    assert [send(api, partner, signed(each, BODY), BODY).status_code for each in (second, third)] == [200, 200]
+
+
+def test_what_a_suspended_partner_sends_is_not_written_but_reviewed(
+    api: httpx.Client, stack: Stack, admin: Headers, xano: services.Service, partner: Connected, secret: str
+) -> None:
+    assert api.post(f"{partner.path}/suspend", headers=admin).status_code == 200
+    deliver(api, partner, secret, order(external_id="ext-off"))
+    eventually(lambda: worked(stack, partner))
+    assert rows(xano, partner) == []
+    (review,) = reviews(api, admin, partner)
+    assert "not active" in review["reason"]
+    assert api.post(f"{partner.path}/activate", headers=admin).status_code == 200
+    resolving = {"note": "active again", "replay": True}
+    api.post(f"/api/reviews/{review['review_id']}/resolve", json=resolving, headers=admin).raise_for_status()
+    eventually(lambda: [row["external_id"] for row in rows(xano, partner)] == ["ext-off"])
+
+
+@pytest.mark.parametrize("told", ["updated_at", "timestamp"])
+def test_what_happened_earlier_does_not_overwrite_what_happened_later(
+    api: httpx.Client, stack: Stack, xano: services.Service, partner: Connected, secret: str, told: str
+) -> None:
+    def became(status: str, second: int) -> bytes:
+        at = {told: f"2026-11-20T12:00:{second:02}Z"}
+        data = {"external_id": "ext-1", "number": status} | (at if told == "updated_at" else {})
+        return json.dumps({"type": "order.created", "data": data} | (at if told == "timestamp" else {})).encode()
+
+    for status, second in (("placed", 1), ("shipped", 30), ("paid", 10), ("delivered", 59), ("packed", 20)):
+        deliver(api, partner, secret, became(status, second))
+        eventually(lambda: worked(stack, partner))
+    assert [row["number"] for row in rows(xano, partner)] == ["delivered"]
+    assert reviews(api, stack.admin, partner) == []
+
+
+def test_events_of_one_record_that_come_at_once_end_with_the_latest(
+    api: httpx.Client, stack: Stack, xano: services.Service, partner: Connected, secret: str
+) -> None:
+    bodies = [
+        json.dumps(
+            {"type": "order.created", "timestamp": f"2026-11-20T12:00:{n:02}Z", "data": {"id": "1", "number": f"N-{n}"}}
+        )
+        for n in range(20)
+    ]
+    random.Random(6).shuffle(bodies)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda body: deliver(api, partner, secret, body.encode()), bodies))
+    eventually(lambda: worked(stack, partner))
+    assert [row["number"] for row in rows(xano, partner)] == ["N-19"]
 
 
 def test_a_shuffle_of_doubled_messages_ends_with_each_worked_once(
