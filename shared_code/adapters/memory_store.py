@@ -70,10 +70,11 @@ class Tables:
     def seen_by(self, session: Session, clock: Clock, after_commit: Callable[[Action], None]) -> Transaction:
         partners = View(self.partners, session)
         endpoints, tries = View(self.endpoints, session), View(self.tries, session)
-        events = MemoryEvents(View(self.events, session), partners)
+        stored = View(self.events, session)
+        events = MemoryEvents(stored, partners)
         outbox = MemoryOutbox(View(self.debts, session), partners)
         deliveries = MemoryDeliveries(
-            View(self.deliveries, session), View(self.opened, session), tries, View(self.events, session), endpoints
+            View(self.deliveries, session), View(self.opened, session), tries, stored, endpoints
         )
         return Transaction(
             partners=MemoryPartners(partners),
@@ -93,7 +94,7 @@ class Tables:
                 View(self.received, session), View(self.messages, session), partners, View(self.records, session)
             ),
             inbound_secrets=MemoryInboundSecrets(View(self.inbound_secrets, session), partners),
-            retention=self._retention(session, events, tries),
+            retention=self._retention(session, stored, tries),
             after_commit=after_commit,
         )
 
