@@ -88,6 +88,14 @@ def xano(seat: Seat, api_key: str) -> Part:
     return python_part("xano", "stand-in for Xano", seat, "xano_server", health="/_devstack/health", env=env)
 
 
+def key_vault(seat: Seat, identity_header: str) -> Part:
+    """Not in a stack by default: its clients must trust its certificate."""
+    env = {"DEVSTACK_IDENTITY_HEADER": identity_header}
+    return python_part(
+        "key_vault", "stand-in for Key Vault and identity", seat, "key_vault", health="/_devstack/health", env=env
+    )
+
+
 def partner(seat: Seat, api_key: str) -> Part:
     env = {"DEVSTACK_PARTNER_API_KEY": api_key}
     return python_part(

@@ -170,6 +170,7 @@ def app_environment(chosen: Options, kept: Secrets, at: Addresses) -> dict[str, 
         "KEY_USE_SCHEDULE": EVERY_MINUTE,
         "RETENTION_SCHEDULE": EVERY_HOUR,
         "AUDIT_ARCHIVE_SCHEDULE": EVERY_HOUR,
+        "REENCRYPT_SCHEDULE": EVERY_HOUR,
     }
 
 

@@ -29,6 +29,7 @@ from shared_code.ports.access import ONLY_ACCESS
 from shared_code.services.access import Admission
 from shared_code.services.idempotency import Answer, OnceKey, once_key
 from shared_code.services.resources import answer_name
+from shared_code.settings import SettingsError
 
 __all__ = [
     "ALL_METHODS",
@@ -113,6 +114,9 @@ async def serve(made: Endpoint, req: func.HttpRequest) -> func.HttpResponse:
         if error.status >= 500:
             logger.warning("%s %s: %s %s", exchange.request.request_id, made.name, error.code, cause(error))
         answer = replies.problem(error, exchange.request.request_id)
+    except SettingsError as error:
+        logger.error("%s %s: %s", exchange.request.request_id, made.name, error)
+        answer = replies.problem(errors.Unavailable(headers={"Retry-After": "5"}), exchange.request.request_id)
     except Exception as error:
         logger.exception("%s %s: %s", exchange.request.request_id, made.name, type(error).__name__)
         answer = replies.problem(PinkSyncError(), exchange.request.request_id)
@@ -120,7 +124,7 @@ async def serve(made: Endpoint, req: func.HttpRequest) -> func.HttpResponse:
 
 
 async def answered(made: Endpoint, exchange: Exchange) -> Answer:
-    house = gateway.current()
+    house = await gateway.current()
     caller = await admitted(made, exchange, house)
     request = exchange.request
     check_text(made, request)

@@ -36,7 +36,7 @@ def timer(blueprint: func.Blueprint, setting: str) -> Callable[[Job], Job]:
         TIMERS[name] = Timer(name=name, summary=" ".join((job.__doc__ or name).split()), setting=setting)
 
         async def function(timer: func.TimerRequest) -> None:
-            house = gateway.current()
+            house = await gateway.current()
             await house.timers.run_on_schedule(name, lambda: job(house))
 
         function.__name__ = function.__qualname__ = name

@@ -41,3 +41,9 @@ async def retention_clear(gateway: Gateway) -> int:
 async def audit_archive(gateway: Gateway) -> int:
     """Moves audit rows that are older than the hot window to the archive."""
     return await gateway.archiver.move()
+
+
+@timer(bp, "REENCRYPT_SCHEDULE")
+async def reencrypt(gateway: Gateway) -> int:
+    """Moves stored secrets to the newest key of the ring."""
+    return await gateway.reencryption.run()

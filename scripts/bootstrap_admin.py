@@ -42,7 +42,7 @@ def main() -> int:
 
 
 async def bootstrap(email: str, password: str) -> FirstAdmin:
-    house = gateway.current()
+    house = await gateway.current()
     try:
         return await house.bootstrap.first_admin(email, password, os.environ.get("PINKSYNC_BOOTSTRAP_API_KEY"))
     finally:

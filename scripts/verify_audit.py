@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 async def verify() -> Verdict | None:
-    house = gateway.current()
+    house = await gateway.current()
     try:
         return await house.verifier.verify() if house.verifier else None
     finally:

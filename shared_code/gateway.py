@@ -2,26 +2,30 @@
 
 `current()` is the gateway of the running event loop, made at its first use; nothing happens at import.
 Clients belong to one loop (redis, psycopg and httpx all bind to it), so each loop has a gateway of its own.
-Libraries are imported with this file, so that no request waits for one (azure-data-tables alone is left to the
-first use of the audit archive).
+Libraries are imported with this file, so that no request waits for one (Azure's SDKs alone are left to what
+needs them, as not every installation does).
 """
 
 import asyncio
 import os
-from collections.abc import Awaitable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from weakref import WeakKeyDictionary
 
 from redis.asyncio import Redis
 
-from shared_code.adapters import jsonschema_check, svix_signature
+from shared_code import redaction
+from shared_code.adapters import azure_identity, jsonschema_check, svix_signature
 from shared_code.adapters.aesgcm_cipher import AesGcmCipher
+from shared_code.adapters.azure_identity import AzureIdentity
 from shared_code.adapters.bcrypt_hasher import BcryptHasher
 from shared_code.adapters.degrading_access_cache import DegradingAccessCache
+from shared_code.adapters.environment_secrets import EnvironmentSecrets
 from shared_code.adapters.httpx_partner_api import HttpxPartnerApi
 from shared_code.adapters.httpx_url_rule import HttpxUrlRule
+from shared_code.adapters.key_vault_secrets import KeyVaultSecrets
 from shared_code.adapters.memory_access_cache import MemoryAccessCache
 from shared_code.adapters.memory_address_limit import MemoryAddressLimit
 from shared_code.adapters.postgres_store import PostgresStore
@@ -30,6 +34,7 @@ from shared_code.adapters.redis_access_cache import RedisAccessCache
 from shared_code.adapters.redis_answers import RedisAnswers
 from shared_code.adapters.redis_circuit import RedisCircuit
 from shared_code.adapters.redis_client import Outage, connect
+from shared_code.adapters.redis_entra import EntraCredentials, without_user
 from shared_code.adapters.redis_key_use import RedisKeyUse
 from shared_code.adapters.redis_strikes import RedisStrikes
 from shared_code.adapters.redis_wire import RedisWire
@@ -43,14 +48,13 @@ from shared_code.ports import (
     AddressLimit,
     Answers,
     AuditArchive,
-    Backend,
-    Cipher,
     Circuit,
     Clock,
     KeyHasher,
     PartnerApi,
     Probe,
     SchemaCheck,
+    Secrets,
     SignatureCheck,
     Store,
     Strikes,
@@ -63,6 +67,7 @@ from shared_code.services.audit_archive import AuditArchiver
 from shared_code.services.audit_reading import AuditService
 from shared_code.services.audit_verify import AuditVerifier
 from shared_code.services.bootstrap import Bootstrap
+from shared_code.services.configuration import Configuration
 from shared_code.services.credentials import PartnerCredentials
 from shared_code.services.deliveries import DeliveryService
 from shared_code.services.endpoints import EndpointBook, EndpointService
@@ -76,14 +81,17 @@ from shared_code.services.operational import OperationalService
 from shared_code.services.partners import PartnerService
 from shared_code.services.proxy import ProxyService
 from shared_code.services.readiness import ReadinessService
+from shared_code.services.reencryption import Reencryption
 from shared_code.services.relay import Relay
 from shared_code.services.resources import ResourceService
 from shared_code.services.retention import RetentionService, table
 from shared_code.services.reviews import ReviewService
 from shared_code.services.timers import TimerService
-from shared_code.settings import Settings, load
+from shared_code.settings import Auth, Settings, SettingsError, load_azure
 
 PASSWORD_COST = 12
+REFUSED_SECONDS = 5.0
+"""How long a failed start is the answer, before the next request tries again."""
 
 
 def utc_now() -> datetime:
@@ -96,14 +104,42 @@ class Gateway:
 
     settings: Settings
     now: Clock = utc_now
+    identity: AzureIdentity = field(default_factory=AzureIdentity)
+    secrets: Secrets | None = None
+    _keeping: asyncio.Task[None] | None = None
+
+    def take(self, settings: Settings) -> None:
+        """Uses rotated secrets from the next call on. The pepper and the cache key hold until a restart, as what
+        they have made is in use elsewhere.
+        """
+        redaction.remember(settings.secrets())
+        self.settings = replace(settings, key_pepper=self.settings.key_pepper, cache_key=self.settings.cache_key)
+        self.cipher.keyring = {**settings.token_keyring, **dropped(self.cipher.keyring, settings.token_keyring)}
+        self.webhooks.use_token(settings.svix_token)
+        self.backend.key = settings.xano_api_key
+        self.__dict__.pop("operational", None)
+
+    def keep_current(self, configuration: Configuration) -> None:
+        self._keeping = asyncio.get_running_loop().create_task(configuration.keep(self.take))
 
     @cached_property
     def store(self) -> Store:
-        return PostgresStore(self.settings.database_url, self.settings.database_pool_size)
+        url, size = self.settings.database_url, self.settings.database_pool_size
+        if self.settings.database_auth is Auth.PASSWORD:
+            return PostgresStore(url, size)
+        return PostgresStore(url, size, lambda: self.identity.token(azure_identity.POSTGRES))
 
     @cached_property
     def redis(self) -> Redis:
-        return connect(self.settings.redis_url)
+        if self.settings.redis_auth is Auth.PASSWORD:
+            return connect(self.settings.redis_url)
+        return connect(without_user(self.settings.redis_url)[0], self.redis_login)
+
+    @cached_property
+    def redis_login(self) -> EntraCredentials:
+        """With Entra alone: the user and its token, renewed as long as somebody has asked for it."""
+        user = without_user(self.settings.redis_url)[1]
+        return EntraCredentials(user, lambda: self.identity.token(azure_identity.REDIS))
 
     @cached_property
     def wire(self) -> RedisWire:
@@ -137,7 +173,7 @@ class Gateway:
         return RedisAnswers(self.wire, self.outage)
 
     @cached_property
-    def backend(self) -> Backend:
+    def backend(self) -> XanoBackend:
         settings = self.settings
         return XanoBackend(settings.xano_api_url, settings.xano_api_key, settings.xano_data_source)
 
@@ -150,11 +186,11 @@ class Gateway:
         return BcryptHasher(self.settings.key_pepper, self.settings.cache_key)
 
     @cached_property
-    def cipher(self) -> Cipher:
+    def cipher(self) -> AesGcmCipher:
         return AesGcmCipher(self.settings.token_keyring)
 
     @cached_property
-    def webhooks(self):
+    def webhooks(self) -> SvixWebhooks:
         return SvixWebhooks(self.settings.svix_token, self.settings.svix_url)
 
     @cached_property
@@ -255,6 +291,10 @@ class Gateway:
         return RetentionService(self.store, self.now, table(self.settings.kept))
 
     @cached_property
+    def reencryption(self) -> Reencryption:
+        return Reencryption(self.store, self.cipher, self.now)
+
+    @cached_property
     def signed(self) -> SignatureCheck:
         return svix_signature.signed
 
@@ -317,6 +357,7 @@ class Gateway:
             "redis": lambda: answered(self.cache.ping()),
             "svix": lambda: answered(self.webhooks.ping()),
             "xano": lambda: answered(self.backend.ping()),
+            "keyring": self.reencryption.health,
         }
         if self.settings.audit_storage_connection_string:
             connection = self.settings.audit_storage_connection_string
@@ -325,10 +366,29 @@ class Gateway:
 
     async def close(self) -> None:
         """Ends what was made, in the reverse order of need. Only tests and commands have an end to use it at."""
+        if self._keeping:
+            self._keeping.cancel()
         made = self.__dict__
-        for name in ("relay", "webhooks", "backend", "partner_api", "cache", "archive", "ledger", "store"):
+        for name in (
+            "relay",
+            "webhooks",
+            "backend",
+            "partner_api",
+            "cache",
+            "redis_login",
+            "archive",
+            "ledger",
+            "store",
+            "secrets",
+            "identity",
+        ):
             if made.get(name):
                 await made[name].close()
+
+
+def dropped(before: Mapping[str, bytes], now: Mapping[str, bytes]) -> Mapping[str, bytes]:
+    """Keys that the ring no longer has. What this process could open it can open until it ends."""
+    return {kid: key for kid, key in before.items() if kid not in now}
 
 
 async def answered(question: Awaitable[None]) -> Health:
@@ -337,14 +397,45 @@ async def answered(question: Awaitable[None]) -> Health:
 
 
 _gateways: WeakKeyDictionary[asyncio.AbstractEventLoop, Gateway] = WeakKeyDictionary()
+_opening: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[Gateway]] = WeakKeyDictionary()
 
 
-def current() -> Gateway:
+async def current() -> Gateway:
     """The gateway of the running loop. Raises SettingsError, naming every fault, if it cannot be made."""
     loop = asyncio.get_running_loop()
-    gateway = _gateways.get(loop)
-    if gateway is None:
-        gateway = _gateways[loop] = Gateway(load(os.environ))
+    return _gateways.get(loop) or await _opened(loop)
+
+
+async def _opened(loop: asyncio.AbstractEventLoop) -> Gateway:
+    """Opened once, however many ask; a failure is everyone's answer for a while, so that a vault is not stormed."""
+    opening = _opening.get(loop)
+    if opening is None:
+        opening = _opening[loop] = loop.create_task(_open())
+        opening.add_done_callback(
+            lambda done: loop.call_later(REFUSED_SECONDS if done.exception() else 0, _opening.pop, loop, None)
+        )
+    return await asyncio.shield(opening)
+
+
+async def _open() -> Gateway:
+    redaction.install()
+    azure = load_azure(os.environ)
+    identity = AzureIdentity(azure.client_id)
+    uri, refresh = azure.key_vault_uri, azure.refresh_seconds
+    vault = KeyVaultSecrets(uri, identity, refresh) if uri else None
+    secrets = EnvironmentSecrets(os.environ, vault)
+    configuration = Configuration(os.environ, secrets, utc_now, timedelta(seconds=refresh))
+    try:
+        settings = await configuration.read()
+    except SettingsError:
+        await secrets.close()
+        await identity.close()
+        raise
+    redaction.remember(settings.secrets())
+    gateway = Gateway(settings, identity=identity, secrets=secrets)
+    if vault:
+        gateway.keep_current(configuration)
+    _gateways[asyncio.get_running_loop()] = gateway
     return gateway
 
 

@@ -2,13 +2,24 @@
 
 import json
 import re
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from urllib.parse import unquote, urlsplit
 
 WORD = re.compile(r"[a-z][a-z0-9_\-]{0,63}")
+SECRETS = (
+    "KEY_PEPPER",
+    "CACHE_KEY",
+    "TOKEN_KEYRING",
+    "SVIX_TOKEN",
+    "SVIX_OPERATIONAL_SECRET",
+    "XANO_API_KEY",
+    "METRICS_TOKEN",
+)
+"""The secret ones. What the environment lacks of them the Key Vault is asked for: KEY_PEPPER as `key-pepper`."""
 
 
 class SettingsError(Exception):
@@ -17,6 +28,13 @@ class SettingsError(Exception):
     def __init__(self, faults: list[str]) -> None:
         super().__init__("PinkSync cannot start: " + "; ".join(faults))
         self.faults = faults
+
+
+class Auth(StrEnum):
+    """How the gateway proves itself to a server: by the password in its URL, or by a token of its Entra identity."""
+
+    PASSWORD = "password"  # noqa: S105 - the name of a way
+    ENTRA = "entra"
 
 
 class Environment(StrEnum):
@@ -47,7 +65,9 @@ class Settings:
     environment: Environment
     public_url: str
     database_url: str = field(repr=False)
+    database_auth: Auth
     redis_url: str = field(repr=False)
+    redis_auth: Auth
     svix_url: str | None
     svix_token: str = field(repr=False)
     svix_operational_secret: str | None = field(repr=False)
@@ -55,6 +75,8 @@ class Settings:
     xano_api_url: str
     xano_api_key: str = field(repr=False)
     audit_storage_connection_string: str | None = field(repr=False)
+    audit_storage_url: str | None
+    """The table endpoint of the storage account, reached with the gateway's Entra identity."""
     key_pepper: bytes = field(repr=False)
     cache_key: bytes = field(repr=False)
     token_keyring: Mapping[str, bytes] = field(repr=False)
@@ -83,6 +105,29 @@ class Settings:
     webhook_max_attempts: int
     """Attempts Svix makes before it gives up: one more than its retry schedule has entries."""
     version: str
+
+    def secrets(self) -> set[str]:
+        """Every secret text in here, for whoever must keep them out of sight."""
+        keys = {b64encode(key).decode() for key in (self.key_pepper, self.cache_key, *self.token_keyring.values())}
+        passwords = {unquote(urlsplit(url).password or "") for url in (self.database_url, self.redis_url)}
+        storage = {
+            part.partition("=")[2]
+            for part in (self.audit_storage_connection_string or "").split(";")
+            if part.startswith(("AccountKey=", "SharedAccessSignature="))
+        }
+        plain = {self.svix_token, self.svix_operational_secret, self.xano_api_key, self.metrics_token}
+        return {text for text in keys | passwords | storage | plain if text}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AzureSettings:
+    """What must be known before any secret can be read."""
+
+    client_id: str | None
+    """Of the app's user-assigned identity; without it the system-assigned one."""
+    key_vault_uri: str | None
+    refresh_seconds: int
+    """How old a secret may become before the vault is asked again."""
 
 
 @dataclass(slots=True)
@@ -135,6 +180,14 @@ class Reader:
         words = {"true": True, "1": True, "false": False, "0": False}
         return self.parsed(name, lambda value: words[value.lower()], "true or false", "false") or False
 
+    def auth(self, name: str, url: str) -> Auth:
+        chosen = self.parsed(name, Auth, "password or entra", "password") or Auth.PASSWORD
+        if chosen is Auth.ENTRA:
+            parts = urlsplit(self.environ.get(url, ""))
+            if parts.password is not None or not parts.username:
+                self.faults.append(f"{url} must have a user and no password, as {name} is entra")
+        return chosen
+
     def key(self, name: str) -> bytes:
         return self.parsed(name, key_bytes, "32 bytes in base64") or b""
 
@@ -181,6 +234,26 @@ def kept(read: Reader) -> Kept:
     )
 
 
+def load_azure(environ: Mapping[str, str]) -> AzureSettings:
+    """Raises SettingsError."""
+    read = Reader(environ)
+    azure = AzureSettings(
+        client_id=read.optional("AZURE_CLIENT_ID"),
+        key_vault_uri=read.parsed("KEY_VAULT_URI", https_url, "an https URL", ""),
+        refresh_seconds=read.number("SECRETS_REFRESH_SECONDS", 840, high=3600),
+    )
+    if read.faults:
+        raise SettingsError(read.faults)
+    return azure
+
+
+def https_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme != "https" or not parts.hostname or parts.username or parts.query:
+        raise ValueError("not an https URL")
+    return value
+
+
 def load(environ: Mapping[str, str]) -> Settings:
     """The settings of this process. Raises SettingsError naming everything that is missing or bad."""
     read = Reader(environ)
@@ -188,13 +261,16 @@ def load(environ: Mapping[str, str]) -> Settings:
         environment=read.parsed("ENVIRONMENT", Environment, "development or production") or Environment.PRODUCTION,
         public_url=read.text("PUBLIC_URL").rstrip("/"),
         database_url=read.text("DATABASE_URL"),
+        database_auth=read.auth("DATABASE_AUTH", "DATABASE_URL"),
         redis_url=read.text("REDIS_URL"),
+        redis_auth=read.auth("REDIS_AUTH", "REDIS_URL"),
         svix_url=read.optional("SVIX_URL"),
         svix_token=read.text("SVIX_TOKEN"),
         svix_operational_secret=read.optional("SVIX_OPERATIONAL_SECRET"),
         xano_api_url=read.text("XANO_API_URL").rstrip("/"),
         xano_api_key=read.text("XANO_API_KEY"),
         audit_storage_connection_string=read.optional("AUDIT_STORAGE_CONNECTION_STRING"),
+        audit_storage_url=read.parsed("AUDIT_STORAGE_URL", https_url, "an https URL", ""),
         key_pepper=read.key("KEY_PEPPER"),
         cache_key=read.key("CACHE_KEY"),
         token_keyring=read.keyring("TOKEN_KEYRING"),

@@ -5,7 +5,7 @@ Owner, field and key id are authenticated with the text, so a value moved to ano
 
 import os
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cryptography.exceptions import InvalidTag
@@ -16,10 +16,14 @@ from shared_code import errors
 NONCE_BYTES = 12
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class AesGcmCipher:
     keyring: Mapping[str, bytes] = field(repr=False)
-    """kid → 32-byte key, newest first: the first seals, all open."""
+    """kid → 32-byte key, newest first: the first seals, all open. Another ring may be put in its place at any time."""
+
+    @property
+    def kids(self) -> Sequence[str]:
+        return list(self.keyring)
 
     def seal(self, plain: bytes, owner: str, field: str) -> str:
         kid, key = next(iter(self.keyring.items()))

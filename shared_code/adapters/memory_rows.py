@@ -132,6 +132,10 @@ class View[K: Hashable, R]:
         self.session.use(writing=False)
         return [(key, row.record) for key, row in self._visible().items()]
 
+    def numbered(self) -> Sequence[tuple[K, Row[R]]]:
+        self.session.use(writing=False)
+        return list(self._visible().items())
+
     async def lock(self, key: K) -> R | None:
         """The record, which nobody else changes until the transaction ends; waits for whoever does now."""
         self.session.use(writing=True)

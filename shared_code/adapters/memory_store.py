@@ -21,6 +21,7 @@ from shared_code.adapters.memory_replies import Kept, MemoryReplies, Name
 from shared_code.adapters.memory_retention import MemoryRetention
 from shared_code.adapters.memory_reviews import MemoryReviews
 from shared_code.adapters.memory_rows import Locks, Session, Table, View
+from shared_code.adapters.memory_sealed import MemorySealed, of_partner, of_replies
 from shared_code.adapters.memory_users import MemoryUsers
 from shared_code.model import (
     ApiKey,
@@ -76,6 +77,13 @@ class Tables:
         deliveries = MemoryDeliveries(
             View(self.deliveries, session), View(self.opened, session), tries, stored, endpoints
         )
+        replies, inbound_secrets = View(self.replies, session), View(self.inbound_secrets, session)
+        sealed = {
+            "partners.credentials": of_partner(partners, "credentials_encrypted"),
+            "webhook_endpoints.secret": of_partner(endpoints, "secret_encrypted"),
+            "inbound_secrets.secret": of_partner(inbound_secrets, "secret_encrypted"),
+            "idempotency_replies.body": of_replies(replies),
+        }
         return Transaction(
             partners=MemoryPartners(partners),
             keys=MemoryApiKeys(View(self.keys, session), partners),
@@ -87,14 +95,15 @@ class Tables:
             outbox=outbox,
             audit=MemoryAuditTrail(View(self.entries, session)),
             audit_heads=MemoryChainHeads(View(self.heads, session)),
-            replies=MemoryReplies(View(self.replies, session), clock),
+            replies=MemoryReplies(replies, clock),
             users=MemoryUsers(View(self.users, session)),
             reviews=MemoryReviews(View(self.reviews, session), View(self.subjects, session), partners),
             inbox=MemoryInbox(
                 View(self.received, session), View(self.messages, session), partners, View(self.records, session)
             ),
-            inbound_secrets=MemoryInboundSecrets(View(self.inbound_secrets, session), partners),
+            inbound_secrets=MemoryInboundSecrets(inbound_secrets, partners),
             retention=self._retention(session, stored, tries),
+            sealed=MemorySealed(sealed),
             after_commit=after_commit,
         )
 

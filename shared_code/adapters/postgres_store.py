@@ -6,7 +6,7 @@ Timeouts and session settings: facts/security.md 2.13. The pool opens at first u
 import asyncio
 import select
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -22,6 +22,7 @@ from psycopg.types.json import set_json_loads
 from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
 from shared_code import errors
+from shared_code.adapters.azure_identity import Token
 from shared_code.adapters.postgres_api_keys import PostgresApiKeys
 from shared_code.adapters.postgres_audit import PostgresAuditTrail, PostgresChainHeads
 from shared_code.adapters.postgres_deliveries import PostgresDeliveries
@@ -35,10 +36,18 @@ from shared_code.adapters.postgres_replies import PostgresReplies
 from shared_code.adapters.postgres_retention import PostgresRetention
 from shared_code.adapters.postgres_reviews import PostgresReviews
 from shared_code.adapters.postgres_rows import Connection
+from shared_code.adapters.postgres_sealed import PostgresSealed
 from shared_code.adapters.postgres_users import PostgresUsers
 from shared_code.ports import Action, Transaction
 
 SESSION = "-c statement_timeout=5000 -c lock_timeout=2000 -c idle_in_transaction_session_timeout=10000 -c timezone=UTC"
+CONNECT: dict[str, Any] = {
+    "autocommit": True,
+    "row_factory": dict_row,
+    "options": SESSION,
+    "connect_timeout": 2,
+    "application_name": "pinksync",
+}
 WAIT_SECONDS = 2.0
 SILENCE_SECONDS = 6.0
 """Longer than any statement may take; after that the server is taken for hung."""
@@ -65,6 +74,7 @@ def tables(connection: Connection, after_commit: Callable[[Action], None]) -> Tr
         inbox=PostgresInbox(connection),
         inbound_secrets=PostgresInboundSecrets(connection),
         retention=PostgresRetention(connection),
+        sealed=PostgresSealed(connection),
         after_commit=after_commit,
     )
 
@@ -158,6 +168,8 @@ class Open:
 class PostgresStore:
     url: str = field(repr=False)
     pool_size: int = 4
+    token: Callable[[], Awaitable[Token]] | None = None
+    """Where each new connection gets its password, if the URL has none."""
     _pool: AsyncConnectionPool[TranslatingConnection] | None = None
     _opening: asyncio.Lock = field(default_factory=asyncio.Lock)
     _open: ContextVar[Open | None] = field(default_factory=lambda: ContextVar("pinksync_transaction", default=None))
@@ -224,18 +236,16 @@ class PostgresStore:
                     self._pool = pool
         return self._pool
 
+    async def _connect(self) -> dict[str, Any]:
+        """Asked for each connection anew: a token lives for an hour, a connection keeps what it was opened with."""
+        password = {"password": (await self.token()).text} if self.token else {}
+        return CONNECT | password
+
     def _new_pool(self) -> AsyncConnectionPool[TranslatingConnection]:
-        connect: dict[str, Any] = {
-            "autocommit": True,
-            "row_factory": dict_row,
-            "options": SESSION,
-            "connect_timeout": 2,
-            "application_name": "pinksync",
-        }
         return AsyncConnectionPool(
             self.url,
             connection_class=TranslatingConnection,
-            kwargs=connect,
+            kwargs=self._connect,
             min_size=1,
             max_size=self.pool_size,
             timeout=WAIT_SECONDS,

@@ -65,6 +65,12 @@ class SvixWebhooks:
         )
         return made
 
+    def use_token(self, token: str) -> None:
+        """From the next call on; those under way end with the old one."""
+        if token != self.token:
+            self.token = token
+            self.__dict__.pop("client", None)
+
     async def open_endpoint(self, endpoint: Endpoint, secret: str) -> str:
         app = str(endpoint.partner_id)
         await self._ensure_application(app)

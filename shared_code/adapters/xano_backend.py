@@ -25,11 +25,12 @@ HICCUPS = (b"Connection lost", b"SQL Error")
 class XanoBackend:
     url: str
     key: str = field(repr=False)
+    """Another one may be put in its place at any time."""
     data_source: str | None = None
 
     @cached_property
     def client(self) -> httpx.AsyncClient:
-        headers = {"Authorization": f"Bearer {self.key}", "User-Agent": "PinkSync/1"}
+        headers = {"User-Agent": "PinkSync/1"}
         if self.data_source:
             headers["X-Data-Source"] = self.data_source
         return httpx.AsyncClient(timeout=TIMEOUT, limits=POOL, headers=headers, trust_env=False)
@@ -49,7 +50,7 @@ class XanoBackend:
     async def ping(self) -> None:
         """Whatever it answers below 500, it is there."""
         try:
-            response = await self.client.get(self.url)
+            response = await self.client.get(self.url, headers={"Authorization": f"Bearer {self.key}"})
         except httpx.HTTPError as error:
             raise errors.BackendUnavailable() from error
         if response.status_code >= 500:
@@ -75,7 +76,7 @@ class XanoBackend:
         response = await self.client.request(
             request.method,
             f"{self.url}/{request.path}{query}",
-            headers=dict(request.headers),
+            headers={**request.headers, "Authorization": f"Bearer {self.key}"},
             content=request.body or None,
         )
         return Returned(status=response.status_code, headers=dict(response.headers), body=response.content)

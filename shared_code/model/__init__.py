@@ -21,6 +21,7 @@ from shared_code.model.partners import (
     tenant_of,
 )
 from shared_code.model.records import MOST_COUNTED, AuditEntry, Health, Json, Listing, Page, Severity, StoredReply
+from shared_code.model.sealed import SealedUnder, SealedValue
 from shared_code.model.timers import TimerReport, TimerResult, TimerRun, TimerState
 from shared_code.model.webhooks import (
     Attempt,
@@ -79,6 +80,8 @@ __all__ = [
     "RecordName",
     "Review",
     "ReviewKind",
+    "SealedUnder",
+    "SealedValue",
     "Severity",
     "StoredReply",
     "TimerReport",

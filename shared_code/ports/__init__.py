@@ -8,7 +8,7 @@ from shared_code.ports.access import ONLY_ACCESS, AccessCache, AddressLimit, Ask
 from shared_code.ports.audit import AuditArchive, AuditFilter, AuditTrail, ChainHeads, StoredLink
 from shared_code.ports.backends import Answers, Backend, Circuit, Forward, KeyUse, PartnerApi, Returned, Strikes
 from shared_code.ports.retention import Perishable, Retention
-from shared_code.ports.small import Clock, Probe, SchemaCheck, SignatureCheck, UrlRule
+from shared_code.ports.small import Clock, Probe, SchemaCheck, Secret, Secrets, SignatureCheck, UrlRule
 from shared_code.ports.store import (
     Action,
     ApiKeys,
@@ -26,6 +26,7 @@ from shared_code.ports.store import (
     Publications,
     Replies,
     Reviews,
+    SealedValues,
     Store,
     Transaction,
     Users,
@@ -76,6 +77,9 @@ __all__ = [
     "Returned",
     "Reviews",
     "SchemaCheck",
+    "SealedValues",
+    "Secret",
+    "Secrets",
     "SignatureCheck",
     "Store",
     "StoredLink",

@@ -1,5 +1,6 @@
 """Keys: proving them, remembering them, and sealing secrets."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from shared_code.model import Grant, LimitState, carrier
@@ -76,6 +77,11 @@ class AddressLimit(Protocol):
 
 class Cipher(Protocol):
     """Encrypts secrets at rest, each bound to its owner and field: moved elsewhere it does not decrypt."""
+
+    @property
+    def kids(self) -> Sequence[str]:
+        """The ids of the keys it has, the one that seals first."""
+        ...
 
     def seal(self, plain: bytes, owner: str, field: str) -> str: ...
     def open(self, sealed: str, owner: str, field: str) -> bytes: ...

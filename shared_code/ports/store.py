@@ -1,6 +1,6 @@
 """The system of record: every table, and transactions over them."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -28,6 +28,8 @@ from shared_code.model import (
     RecordName,
     Review,
     ReviewKind,
+    SealedUnder,
+    SealedValue,
     StoredReply,
     Turn,
     User,
@@ -238,6 +240,23 @@ class InboundSecrets(Protocol):
         ...
 
 
+class SealedValues(Protocol):
+    """Every value that is sealed, in whatever table, by the name under which it was sealed."""
+
+    async def kids(self) -> Collection[SealedUnder]:
+        """Which keys seal which fields, found quickly."""
+        ...
+
+    async def counts(self) -> Mapping[SealedUnder, int]: ...
+    async def hold(self, under: SealedUnder, after: str | None, limit: int) -> Sequence[SealedValue]:
+        """Values past the place `after`, ours alone until the transaction ends; those that others hold are left out."""
+        ...
+
+    async def put(self, field: str, values: Sequence[tuple[SealedValue, str]]) -> int:
+        """The new text for each that is as it was. Nothing else of its row changes. Answers how many."""
+        ...
+
+
 class Outbox(Protocol):
     async def add(self, kind: OutboxKind, partner_id: UUID | None, subject: str, now: datetime) -> int: ...
     async def add_all(self, kind: OutboxKind, partner_ids: Sequence[UUID], subject: str, now: datetime) -> None: ...
@@ -315,6 +334,7 @@ class Transaction:
     inbox: Inbox
     inbound_secrets: InboundSecrets
     retention: Retention
+    sealed: SealedValues
     after_commit: Callable[[Action], None]
     """Runs the action once, right after the outermost transaction has committed; never if it rolls back."""
 

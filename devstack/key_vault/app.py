@@ -1,0 +1,180 @@
+"""The vault (`/secrets/{name}`), the identity endpoint (`/identity/token`), and the switches of both.
+
+What of Key Vault's API the gateway can meet: the 401 that names authority and resource, the latest and an older
+version, the list of versions, a secret that is not there or disabled, and the faults that `PUT /_devstack/faults`
+turns on. Tokens are the identity endpoint's own; the vault takes those that were made for it.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Literal
+from uuid import uuid4
+
+from pydantic import BaseModel, ConfigDict
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from devstack.serving import instruction
+
+API_VERSION = "api-version"
+
+
+class Fault(BaseModel):
+    """What the next `times` requests get instead of their answer: a status after a delay."""
+
+    model_config = ConfigDict(extra="forbid")
+    part: Literal["vault", "identity"]
+    status: int = 500
+    delay_seconds: float = 0
+    times: int = 1_000_000
+
+
+class Wanted(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    value: str
+    age_seconds: float = 0
+    enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    name: str
+    value: str = field(repr=False)
+    updated: int
+    enabled: bool
+
+
+@dataclass(slots=True)
+class Vault:
+    url: str
+    header: str
+    """What the app must show the identity endpoint."""
+    token_seconds: int = 3600
+    secrets: dict[str, list[Version]] = field(default_factory=dict[str, list[Version]])
+    faults: dict[str, Fault] = field(default_factory=dict[str, Fault])
+    tokens: dict[str, str] = field(default_factory=dict[str, str])
+    """Token → what it is for."""
+    asked: Counter[str] = field(default_factory=Counter[str])
+
+    @property
+    def resource(self) -> str:
+        """Without the first label of the host, as `https://vault.azure.net` is of `https://name.vault.azure.net`:
+        the SDK checks that the one ends with the other.
+        """
+        return "https://" + self.url.removeprefix("https://").partition(".")[2]
+
+    async def fails(self, part: str) -> Response | None:
+        fault = self.faults.get(part)
+        if fault is None or fault.times <= 0:
+            return None
+        fault.times -= 1
+        await asyncio.sleep(fault.delay_seconds)
+        headers = {"Retry-After": "1"} if fault.status == 429 else {}
+        return error(fault.status, "Fault", headers)
+
+    async def secret(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        self.asked[name] += 1
+        if failed := await self.fails("vault"):
+            return failed
+        if refused := self.refused(request):
+            return refused
+        wanted = request.path_params.get("version", "")
+        found = [each for each in self.secrets.get(name, []) if wanted in ("", each.name)]
+        if not found:
+            return error(404, "SecretNotFound")
+        if not found[-1].enabled:
+            return error(403, "SecretDisabled")
+        return JSONResponse({"value": found[-1].value, **self.properties(name, found[-1])})
+
+    async def versions(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        known = self.secrets.get(name, [])
+        return self.refused(request) or JSONResponse({"value": [self.properties(name, each) for each in known]})
+
+    def properties(self, name: str, version: Version) -> dict[str, object]:
+        attributes = {"enabled": version.enabled, "created": version.updated, "updated": version.updated}
+        return {"id": f"{self.url}/secrets/{name}/{version.name}", "attributes": attributes}
+
+    def refused(self, request: Request) -> Response | None:
+        if API_VERSION not in request.query_params:
+            return error(400, "ApiVersionMissing")
+        token = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if self.tokens.get(token) == self.resource:
+            return None
+        challenge = f'Bearer authorization="https://login.example/devstack", resource="{self.resource}"'
+        return error(401, "Unauthorized", {"WWW-Authenticate": challenge})
+
+    async def token(self, request: Request) -> Response:
+        """As App Service's endpoint: `X-IDENTITY-HEADER`, `resource`, and `client_id` of a user-assigned identity."""
+        self.asked["token"] += 1
+        if failed := await self.fails("identity"):
+            return failed
+        if request.headers.get("x-identity-header") != self.header or API_VERSION not in request.query_params:
+            return error(403, "Forbidden")
+        resource, token = request.query_params["resource"], uuid4().hex
+        self.tokens[token] = resource
+        expires_on = int(time.time()) + self.token_seconds
+        return JSONResponse(
+            {"access_token": token, "expires_on": str(expires_on), "resource": resource, "token_type": "Bearer"}
+            | {"client_id": request.query_params.get("client_id", "")}
+        )
+
+    async def put(self, request: Request) -> Response:
+        wanted = await instruction(request, Wanted)
+        updated = int(time.time() - wanted.age_seconds)
+        version = Version(uuid4().hex, wanted.value, updated, wanted.enabled)
+        self.secrets.setdefault(request.path_params["name"], []).append(version)
+        return Response(status_code=204)
+
+    async def delete(self, request: Request) -> Response:
+        self.secrets.pop(request.path_params["name"], None)
+        return Response(status_code=204)
+
+    async def set_fault(self, request: Request) -> Response:
+        fault = await instruction(request, Fault)
+        self.faults[fault.part] = fault
+        return Response(status_code=204)
+
+    async def clear_faults(self, request: Request) -> Response:
+        self.faults.clear()
+        return Response(status_code=204)
+
+    async def known(self, request: Request) -> Response:
+        """How often each secret, and `token`, was asked for; and the tokens that are out."""
+        return JSONResponse({"asked": dict(self.asked), "tokens": self.tokens})
+
+    async def health(self, request: Request) -> Response:
+        return Response(status_code=204)
+
+    def vault_app(self) -> Starlette:
+        return Starlette(
+            routes=[
+                Route("/secrets/{name}/versions", self.versions),
+                Route("/secrets/{name}/{version}", self.secret),
+                Route("/secrets/{name}/", self.secret),
+                Route("/secrets/{name}", self.secret),
+            ]
+        )
+
+    def identity_app(self) -> Starlette:
+        return Starlette(
+            routes=[
+                Route("/identity/token", self.token),
+                Route("/_devstack/secrets/{name}", self.put, methods=["PUT"]),
+                Route("/_devstack/secrets/{name}", self.delete, methods=["DELETE"]),
+                Route("/_devstack/faults", self.set_fault, methods=["PUT"]),
+                Route("/_devstack/faults", self.clear_faults, methods=["DELETE"]),
+                Route("/_devstack/known", self.known),
+                Route("/_devstack/health", self.health),
+            ]
+        )
+
+
+def error(status: int, code: str, headers: dict[str, str] | None = None) -> Response:
+    body = {"error": {"code": code, "message": f"devstack: {code}"}}
+    return JSONResponse(body, status_code=status, headers=headers)
