@@ -49,6 +49,15 @@ class KeyVault:
     def heal(self) -> None:
         self._tell("DELETE", "faults")
 
+    def token(self, resource: str) -> str:
+        """The token that the identity endpoint gives for this audience now."""
+        asked = {"api-version": "2019-08-01", "resource": resource}
+        answer = httpx.get(self.identity["IDENTITY_ENDPOINT"], params=asked, headers={"X-IDENTITY-HEADER": self.header})
+        return answer.raise_for_status().json()["access_token"]
+
+    def renew_tokens(self) -> None:
+        self._tell("DELETE", "tokens")
+
     def known(self) -> dict[str, Any]:
         return httpx.get(f"{self.service.url}/_devstack/known").raise_for_status().json()
 

@@ -57,7 +57,8 @@ class Vault:
     secrets: dict[str, list[Version]] = field(default_factory=dict[str, list[Version]])
     faults: dict[str, Fault] = field(default_factory=dict[str, Fault])
     tokens: dict[str, str] = field(default_factory=dict[str, str])
-    """Token → what it is for."""
+    """Token → what it is for. Each audience has one token at a time, until `DELETE /_devstack/tokens`."""
+    current: dict[str, str] = field(default_factory=dict[str, str])
     asked: Counter[str] = field(default_factory=Counter[str])
 
     @property
@@ -116,7 +117,8 @@ class Vault:
             return failed
         if request.headers.get("x-identity-header") != self.header or API_VERSION not in request.query_params:
             return error(403, "Forbidden")
-        resource, token = request.query_params["resource"], uuid4().hex
+        resource = request.query_params["resource"]
+        token = self.current.setdefault(resource, uuid4().hex)
         self.tokens[token] = resource
         expires_on = int(time.time()) + self.token_seconds
         return JSONResponse(
@@ -144,6 +146,11 @@ class Vault:
         self.faults.clear()
         return Response(status_code=204)
 
+    async def renew_tokens(self, request: Request) -> Response:
+        """The next token of each audience is another one; those that are out stay good."""
+        self.current.clear()
+        return Response(status_code=204)
+
     async def known(self, request: Request) -> Response:
         """How often each secret, and `token`, was asked for; and the tokens that are out."""
         return JSONResponse({"asked": dict(self.asked), "tokens": self.tokens})
@@ -169,6 +176,7 @@ class Vault:
                 Route("/_devstack/secrets/{name}", self.delete, methods=["DELETE"]),
                 Route("/_devstack/faults", self.set_fault, methods=["PUT"]),
                 Route("/_devstack/faults", self.clear_faults, methods=["DELETE"]),
+                Route("/_devstack/tokens", self.renew_tokens, methods=["DELETE"]),
                 Route("/_devstack/known", self.known),
                 Route("/_devstack/health", self.health),
             ]
