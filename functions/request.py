@@ -13,6 +13,7 @@ import azure.functions as func
 
 from shared_code import errors
 from shared_code.model import Origin, carrier
+from shared_code.redaction import redact
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9\-_.]{1,64}", re.ASCII)
 LONGEST_AGENT = 300
@@ -89,6 +90,11 @@ def incoming(req: func.HttpRequest) -> Incoming:
         query=req.params,
         path=req.route_params,
         raw=req.get_body(),
-        request_id=given if given and REQUEST_ID.fullmatch(given) else f"{random_bits(128):032x}",
+        request_id=given if given and sane(given) else f"{random_bits(128):032x}",
         address=address_in(headers.get("x-forwarded-for", "").rpartition(",")[2].strip()),
     )
+
+
+def sane(request_id: str) -> bool:
+    """Fit to stand in answers, logs and audit rows: short, plain, and no secret that somebody put there."""
+    return bool(REQUEST_ID.fullmatch(request_id)) and redact(request_id) == request_id

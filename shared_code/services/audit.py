@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 from shared_code.model import AuditEntry, Caller, Grant, Origin, Severity
 from shared_code.ports import Transaction
+from shared_code.redaction import redact
 
 MASK = "***"
 SECRET_WORDS = ("secret", "token", "password", "credential", "api_key", "authorization")
@@ -31,21 +32,23 @@ async def note(transaction: Transaction, caller: Caller, fact: Fact, now: dateti
             log_id=uuid4(),
             event_type=fact.event_type,
             severity=fact.severity,
-            message=fact.message,
+            message=redact(fact.message),
             actor=caller.actor,
             target=fact.target,
             partner_id=fact.partner_id,
             metadata={"changes": masked(fact.changes)} if fact.changes else {},
             request_id=caller.origin.request_id,
             ip_address=caller.origin.address,
-            user_agent=caller.origin.agent,
+            user_agent=redact(caller.origin.agent) if caller.origin.agent else None,
             created_at=now,
         )
     )
 
 
 def masked(changes: Mapping[str, object]) -> dict[str, object]:
-    """The same, with the value of every field that sounds like a secret hidden, however deep."""
+    """The same, with the value of every field that sounds like a secret hidden, however deep; and what looks like
+    one, wherever it stands.
+    """
     return {name: MASK if secret(name) and value is not None else shown(value) for name, value in changes.items()}
 
 
@@ -54,7 +57,7 @@ def shown(value: object) -> object:
         return masked(cast(Mapping[str, object], value))
     if isinstance(value, list):
         return [shown(each) for each in cast(list[object], value)]
-    return value
+    return redact(value) if isinstance(value, str) else value
 
 
 def secret(name: str) -> bool:
