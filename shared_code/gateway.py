@@ -40,7 +40,7 @@ from shared_code.adapters.redis_strikes import RedisStrikes
 from shared_code.adapters.redis_wire import RedisWire
 from shared_code.adapters.svix_webhooks import SvixWebhooks
 from shared_code.adapters.tables_audit_archive import TablesAuditArchive, by_connection_string
-from shared_code.adapters.tables_probe import table_probe
+from shared_code.adapters.tables_probe import table_probe, table_probe_at
 from shared_code.adapters.xano_backend import XanoBackend
 from shared_code.model import Health
 from shared_code.ports import (
@@ -362,6 +362,9 @@ class Gateway:
         if self.settings.audit_storage_connection_string:
             connection = self.settings.audit_storage_connection_string
             probes["storage"] = lambda: table_probe(connection)
+        elif self.settings.audit_storage_url:
+            url = self.settings.audit_storage_url
+            probes["storage"] = lambda: table_probe_at(url, self.identity)
         return ReadinessService(probes, self.timers.late)
 
     async def close(self) -> None:

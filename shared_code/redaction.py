@@ -9,7 +9,6 @@ import logging
 import re
 import traceback
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from urllib.parse import quote
 
 MASK = "***"
@@ -34,38 +33,33 @@ FORMS = re.compile(
     r"[^\s\"'\\,;&)}\]]+"
     r"|(?P<scheme>\bbearer\s+)[A-Za-z0-9._~+/=-]{8,}"
     r"|(?P<basic>\bbasic\s+)[A-Za-z0-9+/=]{16,}",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
+HINTS = (
+    *("pk_", "whsec_", "sk_", "eyj", "://", "@microsoft.", "?", "&", "authorization", "cookie", "x-identity-header"),
+    *("key", "token", "secret", "signature", "assertion", "verifier", "passw", "pwd", "bearer", "basic"),
+)
+"""Without one of these a text has none of the forms; it is fifty times quicker to see that first."""
 
 
-@dataclass(slots=True)
-class Known:
-    """The secrets of this process, and the pattern that finds any of them."""
-
-    values: frozenset[str] = frozenset()
-    pattern: re.Pattern[str] | None = field(default=None, repr=False)
-
-    def add(self, secrets: Iterable[str]) -> None:
-        """Kept for good: a secret that was replaced is one still."""
-        spellings = {spelling for secret in secrets for spelling in (secret, quote(secret, safe=""))}
-        self.values |= {spelling for spelling in spellings if len(spelling) >= SHORTEST_VALUE}
-        longest_first = sorted(self.values, key=len, reverse=True)
-        self.pattern = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
-
-
-_known = Known()
+_known: list[str] = []
+"""The secrets of this process, the longest first. Kept for good: a secret that was replaced is one still."""
 
 
 def remember(secrets: Iterable[str]) -> None:
     """From now on these values are taken out wherever they stand. Those under eight characters are left."""
-    _known.add(secrets)
+    spellings = {spelling for secret in secrets for spelling in (secret, quote(secret, safe=""))}
+    long_enough = {*_known, *(spelling for spelling in spellings if len(spelling) >= SHORTEST_VALUE)}
+    _known[:] = sorted(long_enough, key=len, reverse=True)
 
 
 def redact(text: str) -> str:
     """The text without its secrets. Redacting it again changes nothing."""
-    if _known.pattern:
-        text = _known.pattern.sub(MASK, text)
-    return FORMS.sub(kept, text)
+    for secret in _known:
+        if secret in text:
+            text = text.replace(secret, MASK)
+    lower = text.lower()
+    return FORMS.sub(kept, text) if any(hint in lower for hint in HINTS) else text
 
 
 def kept(found: re.Match[str]) -> str:

@@ -184,8 +184,8 @@ class Reader:
         chosen = self.parsed(name, Auth, "password or entra", "password") or Auth.PASSWORD
         if chosen is Auth.ENTRA:
             parts = urlsplit(self.environ.get(url, ""))
-            if parts.password is not None or not parts.username:
-                self.faults.append(f"{url} must have a user and no password, as {name} is entra")
+            if parts.password is not None:
+                self.faults.append(f"{url} must have no password, as {name} is entra")
         return chosen
 
     def key(self, name: str) -> bytes:

@@ -20,7 +20,7 @@ from psycopg import AsyncConnection, sql
 from psycopg.pq import TransactionStatus
 from psycopg.rows import DictRow, dict_row
 
-from shared_code.adapters.postgres_rows import Connection
+from shared_code.adapters.postgres_rows import Connection, trusting
 
 type Report = Callable[[str], None]
 
@@ -134,7 +134,7 @@ def unapplied(migrations: Sequence[Migration], rows: Sequence[Mapping[str, Any]]
 async def connected(url: str) -> AsyncIterator[Connection]:
     with explained("The database cannot be reached"):
         connection = await AsyncConnection[DictRow].connect(
-            url,
+            trusting(url),
             autocommit=True,
             row_factory=dict_row,
             options=SESSION,

@@ -4,8 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, LiteralString
 
+import certifi
 import orjson
 from psycopg import AsyncConnection, sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import DictRow
 from psycopg.types.json import Json, Jsonb
 
@@ -13,6 +15,17 @@ from shared_code import errors
 from shared_code.model import MOST_COUNTED, Listing, Page
 
 type Connection = AsyncConnection[DictRow]
+
+
+def trusting(url: str) -> str:
+    """A connection string that verifies its server against certifi's roots, unless it names others.
+
+    psycopg's wheel brings an OpenSSL of its own, which does not know where this machine keeps its roots.
+    """
+    given = conninfo_to_dict(url)
+    if str(given.get("sslmode", "")).startswith("verify-") and "sslrootcert" not in given:
+        return make_conninfo(url, sslrootcert=certifi.where())
+    return url
 
 
 def jsonb(value: object) -> Jsonb:

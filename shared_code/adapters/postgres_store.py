@@ -35,7 +35,7 @@ from shared_code.adapters.postgres_publications import PostgresPublications
 from shared_code.adapters.postgres_replies import PostgresReplies
 from shared_code.adapters.postgres_retention import PostgresRetention
 from shared_code.adapters.postgres_reviews import PostgresReviews
-from shared_code.adapters.postgres_rows import Connection
+from shared_code.adapters.postgres_rows import Connection, trusting
 from shared_code.adapters.postgres_sealed import PostgresSealed
 from shared_code.adapters.postgres_users import PostgresUsers
 from shared_code.ports import Action, Transaction
@@ -243,7 +243,7 @@ class PostgresStore:
 
     def _new_pool(self) -> AsyncConnectionPool[TranslatingConnection]:
         return AsyncConnectionPool(
-            self.url,
+            trusting(self.url),
             connection_class=TranslatingConnection,
             kwargs=self._connect,
             min_size=1,

@@ -2,12 +2,14 @@
 
 redis-py's pool does the second login, on connections that are idle and on those in use when they are given back.
 Redis has a library for the rest (redis-entraid), but its async side asks for tokens in a blocking call, and stops
-renewing after one failure (docs/decisions/0012).
+renewing after one failure (docs/decisions/0018).
 """
 
 import asyncio
+import json
 import logging
 import time
+from base64 import urlsafe_b64decode
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -32,6 +34,7 @@ logger = logging.getLogger("pinksync.redis")
 @dataclass(eq=False)
 class EntraCredentials(CredentialProvider):
     user: str
+    """The object id of the identity; empty: whatever the token says it is."""
     token: Callable[[], Awaitable[Token]]
     listeners: list[Listener] = field(default_factory=list[Listener])
     """Told of each new token, for the connections that are open."""
@@ -49,7 +52,7 @@ class EntraCredentials(CredentialProvider):
         except TimeoutError as error:
             raise AuthenticationError("there is no token yet") from error
         assert self._held  # noqa: S101 - it is there from the first one on
-        return self.user, self._held.text
+        return self._named(self._held), self._held.text
 
     async def close(self) -> None:
         if self._renewing:
@@ -74,12 +77,21 @@ class EntraCredentials(CredentialProvider):
         return max(left - AHEAD_SECONDS, min(AGAIN_SECONDS, left / 2), 1.0)
 
     async def _tell(self, token: Token) -> None:
-        told = SimpleToken(token.text, token.expires_at * 1000, time.time() * 1000, {"oid": self.user})
+        told = SimpleToken(token.text, token.expires_at * 1000, time.time() * 1000, {"oid": self._named(token)})
         for listener in self.listeners:
             try:
                 await listener(told)
             except Exception as error:  # a dead connection; its next use opens another, with the new token
                 logger.warning("a connection to redis did not take its new token (%s)", type(error).__name__)
+
+    def _named(self, token: Token) -> str:
+        return self.user or object_id(token.text)
+
+
+def object_id(token: str) -> str:
+    """The claim `oid` of a JWT; read, not verified: Redis does that."""
+    payload = token.split(".")[1]
+    return json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["oid"]
 
 
 def connect_as(login: EntraCredentials, url: str) -> Redis:

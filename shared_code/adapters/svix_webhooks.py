@@ -50,6 +50,7 @@ A_MOMENT = timedelta(milliseconds=1)
 class SvixWebhooks:
     token: str = field(repr=False)
     server_url: str | None = None
+    _replaced: list[httpx.AsyncClient] = field(default_factory=list[httpx.AsyncClient])
 
     @cached_property
     def client(self) -> SvixAsync:
@@ -69,7 +70,9 @@ class SvixWebhooks:
         """From the next call on; those under way end with the old one."""
         if token != self.token:
             self.token = token
-            self.__dict__.pop("client", None)
+            if "client" in self.__dict__:
+                self._replaced.append(self._http)
+                del self.client
 
     async def open_endpoint(self, endpoint: Endpoint, secret: str) -> str:
         app = str(endpoint.partner_id)
@@ -233,6 +236,8 @@ class SvixWebhooks:
 
     async def close(self) -> None:
         """The SDK has no close of its own."""
+        for each in self._replaced:
+            await each.aclose()
         if "client" in self.__dict__:
             await self._http.aclose()
 

@@ -1,18 +1,27 @@
 """Tokens of the managed identity as passwords: a fresh one for each PostgreSQL connection, a renewed one for Redis."""
 
 import asyncio
+import json
+import os
+import subprocess
+import sys
 import time
+from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator, Iterator
 from uuid import uuid4
 
+import certifi
 import psycopg
 import pytest
 import redis.asyncio
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 
+from devstack.process import ROOT
 from shared_code import errors
 from shared_code.adapters import azure_identity, redis_entra
 from shared_code.adapters.azure_identity import AzureIdentity, Token
+from shared_code.adapters.postgres_rows import trusting
 from shared_code.adapters.postgres_store import PostgresStore
 from shared_code.adapters.redis_client import RedisDown, translated
 from shared_code.adapters.redis_entra import EntraCredentials, connect_as, without_user
@@ -91,6 +100,27 @@ async def test_the_managed_identity_opens_postgres(
     await store.close()
 
 
+def test_migrations_run_with_a_token_too(vault: KeyVault, database_url: str, role: str) -> None:
+    let_in(database_url, role, vault.token(POSTGRES))
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(sql.SQL("GRANT pg_read_all_data TO {}").format(sql.Identifier(role)))
+    assert migrate(vault, as_user(database_url, role)) == (0, "")
+    vault.fail("identity", 403)
+    code, said = migrate(vault, as_user(database_url, role))
+    assert (code, said) == (
+        1,
+        "Migrations failed: no token for the database: is there an identity that may have one?\n",
+    )
+    vault.heal()
+
+
+def migrate(vault: KeyVault, url: str) -> tuple[int, str]:
+    env = {**os.environ, **vault.identity, "DATABASE_URL": url, "DATABASE_AUTH": "entra"}
+    command = [sys.executable, "-m", "scripts.migrate", "--check"]
+    done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True)
+    return done.returncode, done.stderr
+
+
 async def test_without_a_token_postgres_is_unavailable_as_if_it_were_down(
     vault: KeyVault, identity: AzureIdentity, database_url: str, role: str
 ) -> None:
@@ -116,6 +146,19 @@ async def reached(store: PostgresStore) -> bool:
     except errors.StoreUnavailable:
         return False
     return True
+
+
+@pytest.mark.parametrize(
+    ("url", "roots"),
+    [
+        ("postgresql://id@db.example/p?sslmode=verify-full", certifi.where()),
+        ("postgresql://id@db.example/p?sslmode=verify-full&sslrootcert=/my/roots.pem", "/my/roots.pem"),
+        ("postgresql://id@db.example/p?sslmode=require", None),
+        ("postgresql://id@db.example/p", None),
+    ],
+)
+def test_a_server_that_is_verified_is_verified_against_known_roots(url: str, roots: str | None) -> None:
+    assert conninfo_to_dict(trusting(url)).get("sslrootcert") == roots
 
 
 # ── Redis ────────────────────────────────────────────────────────────────────────────────────────
@@ -151,6 +194,23 @@ async def test_the_managed_identity_opens_redis(
     assert without_user(as_user(redis_url, user)) == ("redis://" + redis_url.rpartition("@")[2], user)
     login = EntraCredentials(user, lambda: identity.token(azure_identity.REDIS))
     client = connect_as(login, as_user(redis_url, user))
+    await eventually_pings(client)
+    assert await client.execute_command("ACL", "WHOAMI") == user.encode()
+    await client.aclose()
+    await login.close()
+
+
+async def test_without_a_user_in_the_url_the_token_says_who_it_is(
+    server: redis.asyncio.Redis, redis_url: str, user: str
+) -> None:
+    claims = urlsafe_b64encode(json.dumps({"oid": user}).encode()).decode().rstrip("=")
+
+    async def token() -> Token:
+        return Token(text=f"e30.{claims}.c2ln", expires_at=time.time() + 3600)
+
+    await admit(server, user, f"e30.{claims}.c2ln")
+    login = EntraCredentials("", token)
+    client = connect_as(login, redis_url)
     await eventually_pings(client)
     assert await client.execute_command("ACL", "WHOAMI") == user.encode()
     await client.aclose()

@@ -389,3 +389,12 @@ def test_an_answer_is_cut_to_its_first_bytes_at_a_whole_character(text: str, kep
 
 def test_what_cannot_be_stored_is_left_out_of_an_answer() -> None:
     assert svix_outcomes.cut("a\x00b\ud800c") == "ab?c"
+
+
+async def test_another_token_is_used_from_the_next_call_on(svix: services.Service, event: Event) -> None:
+    webhooks = SvixWebhooks("testsk_of_somebody_else", svix.url)
+    with pytest.raises(WebhookServiceUnavailable):
+        await webhooks.send(event)
+    webhooks.use_token(svix.secret)
+    await webhooks.send(event)
+    await webhooks.close()
