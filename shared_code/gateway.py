@@ -414,10 +414,14 @@ async def _opened(loop: asyncio.AbstractEventLoop) -> Gateway:
     opening = _opening.get(loop)
     if opening is None:
         opening = _opening[loop] = loop.create_task(_open())
-        opening.add_done_callback(
-            lambda done: loop.call_later(REFUSED_SECONDS if done.exception() else 0, _opening.pop, loop, None)
-        )
+        opening.add_done_callback(forget_opening)
     return await asyncio.shield(opening)
+
+
+def forget_opening(done: asyncio.Task[Gateway]) -> None:
+    failed = done.cancelled() or done.exception()
+    loop = done.get_loop()
+    loop.call_later(REFUSED_SECONDS if failed else 0, _opening.pop, loop, None)
 
 
 async def _open() -> Gateway:

@@ -109,10 +109,16 @@ STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime"
 _filter = RedactingFilter()
 
 
+CHATTY = ("httpx", "httpcore", "azure.core", "azure.identity", "azure.data", "azure.keyvault", "msal", "svix")
+"""They tell of every call at INFO, with its URL."""
+
+
 def install() -> None:
     """Every record that a logger makes from now on is clean, whichever handler it goes to; and on the handlers
     that are there, so is what `extra` adds to a record. Safe to repeat, and to be repeated after adding a handler.
     """
+    for name in CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)
     made = logging.getLogRecordFactory()
     if not getattr(made, "redacts", False):
 
