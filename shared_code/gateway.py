@@ -34,7 +34,7 @@ from shared_code.adapters.redis_access_cache import RedisAccessCache
 from shared_code.adapters.redis_answers import RedisAnswers
 from shared_code.adapters.redis_circuit import RedisCircuit
 from shared_code.adapters.redis_client import Outage, connect
-from shared_code.adapters.redis_entra import EntraCredentials, connect_as, without_user
+from shared_code.adapters.redis_entra import EntraCredentials, without_user
 from shared_code.adapters.redis_key_use import RedisKeyUse
 from shared_code.adapters.redis_strikes import RedisStrikes
 from shared_code.adapters.redis_wire import RedisWire
@@ -133,11 +133,10 @@ class Gateway:
     def redis(self) -> Redis:
         if self.settings.redis_auth is Auth.PASSWORD:
             return connect(self.settings.redis_url)
-        return connect_as(self.redis_login, self.settings.redis_url)
+        return connect(without_user(self.settings.redis_url)[0], self.redis_login)
 
     @cached_property
     def redis_login(self) -> EntraCredentials:
-        """With Entra alone: the user and its token, renewed as long as somebody has asked for it."""
         user = without_user(self.settings.redis_url)[1]
         return EntraCredentials(user, lambda: self.identity.token(azure_identity.REDIS))
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from base64 import urlsafe_b64encode
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from uuid import uuid4
 
 import certifi
@@ -16,15 +16,17 @@ import pytest
 import redis.asyncio
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
+from redis.exceptions import AuthenticationError, RedisError
 
 from devstack.process import ROOT
 from shared_code import errors
-from shared_code.adapters import azure_identity, redis_entra
+from shared_code.adapters import azure_identity, redis_wire
 from shared_code.adapters.azure_identity import AzureIdentity, Token
 from shared_code.adapters.postgres_rows import trusting
 from shared_code.adapters.postgres_store import PostgresStore
-from shared_code.adapters.redis_client import RedisDown, translated
-from shared_code.adapters.redis_entra import EntraCredentials, connect_as, without_user
+from shared_code.adapters.redis_client import RedisDown, connect, translated
+from shared_code.adapters.redis_entra import EntraCredentials, without_user
+from shared_code.adapters.redis_wire import RedisWire
 from tests.key_vault import KeyVault, running_key_vault
 
 POSTGRES = "https://ossrdbms-aad.database.windows.net"
@@ -183,8 +185,18 @@ async def admit(server: redis.asyncio.Redis, user: str, *tokens: str) -> None:
     await server.execute_command("ACL", "SETUSER", user, "on", "resetpass", *(f">{t}" for t in tokens), "~*", "+@all")
 
 
-async def logins(server: redis.asyncio.Redis) -> int:
-    return (await server.info("commandstats")).get("cmdstat_auth", {}).get("calls", 0)
+def wire(redis_url: str, login: EntraCredentials) -> RedisWire:
+    return RedisWire(connect(without_user(redis_url)[0], login))
+
+
+async def who(wire: RedisWire) -> str:
+    """As whom Redis knows us, as soon as it does."""
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                return (await wire.ask("ACL", "WHOAMI")).decode()
+            except (RedisError, OSError):
+                await asyncio.sleep(0.05)
 
 
 async def test_the_managed_identity_opens_redis(
@@ -193,10 +205,9 @@ async def test_the_managed_identity_opens_redis(
     await admit(server, user, vault.token(REDIS))
     assert without_user(as_user(redis_url, user)) == ("redis://" + redis_url.rpartition("@")[2], user)
     login = EntraCredentials(user, lambda: identity.token(azure_identity.REDIS))
-    client = connect_as(login, as_user(redis_url, user))
-    await eventually_pings(client)
-    assert await client.execute_command("ACL", "WHOAMI") == user.encode()
-    await client.aclose()
+    opened = wire(redis_url, login)
+    assert await who(opened) == user
+    await opened.close()
     await login.close()
 
 
@@ -204,40 +215,28 @@ async def test_without_a_user_in_the_url_the_token_says_who_it_is(
     server: redis.asyncio.Redis, redis_url: str, user: str
 ) -> None:
     claims = urlsafe_b64encode(json.dumps({"oid": user}).encode()).decode().rstrip("=")
-
-    async def token() -> Token:
-        return Token(text=f"e30.{claims}.c2ln", expires_at=time.time() + 3600)
-
-    await admit(server, user, f"e30.{claims}.c2ln")
-    login = EntraCredentials("", token)
-    client = connect_as(login, redis_url)
-    await eventually_pings(client)
-    assert await client.execute_command("ACL", "WHOAMI") == user.encode()
-    await client.aclose()
-    await login.close()
+    text = f"e30.{claims}.c2ln"
+    await admit(server, user, text)
+    login = EntraCredentials("", tokens(text))
+    opened = wire(redis_url, login)
+    assert await who(opened) == user
+    await opened.close()
 
 
-async def test_a_connection_logs_in_again_before_its_token_ends(
+async def test_a_login_is_repeated_with_the_token_of_the_moment(
     server: redis.asyncio.Redis, redis_url: str, user: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(redis_entra, "AGAIN_SECONDS", 0.0)
-    names = iter(["first", "second", *["third"] * 100])
-
-    async def token() -> Token:
-        return Token(text=next(names), expires_at=time.time() + redis_entra.AHEAD_SECONDS)
-
-    await admit(server, user, "first", "second", "third")
-    login = EntraCredentials(user, token)
-    client = connect_as(login, as_user(redis_url, user))
-    await eventually_pings(client)
-    before = await logins(server)
-    await admit(server, user, "second", "third")
+    monkeypatch.setattr(redis_wire, "RENEW_SECONDS", 0.05)
+    await admit(server, user, "first", "second")
+    opened = wire(redis_url, EntraCredentials(user, tokens("first", "second")))
+    assert await who(opened) == user
+    await admit(server, user, "second")
+    before = (await server.info("commandstats"))["cmdstat_auth"]["calls"]
     async with asyncio.timeout(10):
-        while await logins(server) < before + 2:
-            await asyncio.sleep(0.05)
-    await client.ping()
-    await client.aclose()
-    await login.close()
+        while (await server.info("commandstats"))["cmdstat_auth"]["calls"] < before + 2:
+            await asyncio.sleep(0.02)
+    assert await opened.ask("PING") == b"PONG"
+    await opened.close()
 
 
 async def test_without_a_token_redis_counts_as_down_at_once_and_later_as_up(
@@ -250,53 +249,35 @@ async def test_without_a_token_redis_counts_as_down_at_once_and_later_as_up(
         return Token(text="late", expires_at=time.time() + 3600)
 
     await admit(server, user, "late")
-    login = EntraCredentials(user, token)
-    client = connect_as(login, as_user(redis_url, user))
+    opened = wire(redis_url, EntraCredentials(user, token))
     started = time.monotonic()
     with pytest.raises(RedisDown), translated():
-        await client.ping()
-    assert time.monotonic() - started < 0.4
+        await opened.ask("PING")
+    assert time.monotonic() - started < 0.5
     there.set()
-    await eventually_pings(client)
-    await client.aclose()
-    await login.close()
+    assert await who(opened) == user
+    await opened.close()
 
 
-async def test_a_renewal_that_fails_is_tried_again(
-    server: redis.asyncio.Redis, redis_url: str, user: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(redis_entra, "AGAIN_SECONDS", 0.0)
-    answers: list[Token | None] = [token_of("a"), None, None, token_of("b")]
+async def test_while_no_new_token_can_be_had_the_last_one_is_used() -> None:
+    login = EntraCredentials("me", tokens("good", None, "better"))
+    given = [await login.get_credentials_async() for _ in range(3)]
+    assert given == [("me", "good"), ("me", "good"), ("me", "better")]
+
+
+async def test_without_any_token_nobody_logs_in() -> None:
+    with pytest.raises(AuthenticationError):
+        await EntraCredentials("me", tokens(None)).get_credentials_async()
+
+
+def tokens(*texts: str | None) -> Callable[[], Awaitable[Token]]:
+    """One after the other, and then the last one for ever; None is an identity service that fails."""
+    left = list(texts)
 
     async def token() -> Token:
-        answer = answers.pop(0) if len(answers) > 1 else answers[0]
-        if answer is None:
+        text = left.pop(0) if len(left) > 1 else left[0]
+        if text is None:
             raise errors.Unavailable()
-        return answer
+        return Token(text=text, expires_at=time.time() + 3600)
 
-    await admit(server, user, "a", "b")
-    login = EntraCredentials(user, token)
-    client = connect_as(login, as_user(redis_url, user))
-    await eventually_pings(client)
-    async with asyncio.timeout(10):
-        while (await login.get_credentials_async())[1] != "b":
-            await asyncio.sleep(0.05)
-    await client.ping()
-    await client.aclose()
-    await login.close()
-
-
-def token_of(text: str) -> Token:
-    """One that is to be renewed soon."""
-    return Token(text=text, expires_at=time.time() + redis_entra.AHEAD_SECONDS)
-
-
-async def eventually_pings(client: redis.asyncio.Redis) -> None:
-    async with asyncio.timeout(10):
-        while True:
-            try:
-                with translated():
-                    await client.ping()
-                return
-            except RedisDown:
-                await asyncio.sleep(0.05)
+    return token
