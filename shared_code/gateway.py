@@ -39,7 +39,7 @@ from shared_code.adapters.redis_key_use import RedisKeyUse
 from shared_code.adapters.redis_strikes import RedisStrikes
 from shared_code.adapters.redis_wire import RedisWire
 from shared_code.adapters.svix_webhooks import SvixWebhooks
-from shared_code.adapters.tables_audit_archive import TablesAuditArchive, by_connection_string
+from shared_code.adapters.tables_audit_archive import TablesAuditArchive, by_connection_string, by_identity
 from shared_code.adapters.tables_probe import table_probe, table_probe_at
 from shared_code.adapters.xano_backend import XanoBackend
 from shared_code.model import Health
@@ -321,8 +321,10 @@ class Gateway:
 
     @cached_property
     def archive(self) -> AuditArchive | None:
-        connection = self.settings.audit_storage_connection_string
-        return TablesAuditArchive(by_connection_string(connection)) if connection else None
+        connection, url = self.settings.audit_storage_connection_string, self.settings.audit_storage_url
+        if connection:
+            return TablesAuditArchive(by_connection_string(connection))
+        return TablesAuditArchive(by_identity(url, self.identity)) if url else None
 
     @cached_property
     def archiver(self) -> AuditArchiver:

@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from shared_code import errors
+from shared_code.adapters.azure_identity import AzureIdentity
 from shared_code.adapters.tables_audit_rows import Entity, stored, to_entity
 from shared_code.model import AuditLink, ChainHead
 from shared_code.model.archive import row_name
@@ -33,11 +34,21 @@ type Connect = Callable[[], Awaitable[TableServiceClient]]
 
 
 def by_connection_string(text: str) -> Connect:
-    """With the account's key; another way in (a managed identity) is another such function."""
+    """With the account's key."""
 
     async def connect() -> "TableServiceClient":
         tables = await asyncio.to_thread(import_module, "azure.data.tables.aio")
         return tables.TableServiceClient.from_connection_string(text, **CALM)
+
+    return connect
+
+
+def by_identity(url: str, identity: AzureIdentity) -> Connect:
+    """With a token of the gateway's identity."""
+
+    async def connect() -> "TableServiceClient":
+        tables = await asyncio.to_thread(import_module, "azure.data.tables.aio")
+        return tables.TableServiceClient(url, credential=await identity.credential(), **CALM)
 
     return connect
 
