@@ -8,7 +8,7 @@ needs them, as not every installation does).
 
 import asyncio
 import os
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -124,10 +124,14 @@ class Gateway:
 
     @cached_property
     def store(self) -> Store:
-        url, size = self.settings.database_url, self.settings.database_pool_size
+        return PostgresStore(self.settings.database_url, self.settings.database_pool_size, self.database_token)
+
+    @property
+    def database_token(self) -> Callable[[], Awaitable[azure_identity.Token]] | None:
+        """What a connection to the database takes for a password, where its URL has none."""
         if self.settings.database_auth is Auth.PASSWORD:
-            return PostgresStore(url, size)
-        return PostgresStore(url, size, lambda: self.identity.token(azure_identity.POSTGRES))
+            return None
+        return lambda: self.identity.token(azure_identity.POSTGRES)
 
     @cached_property
     def redis(self) -> Redis:
@@ -336,7 +340,7 @@ class Gateway:
 
     @cached_property
     def ledger(self) -> TimerLedger:
-        return PostgresTimerLedger(self.settings.database_url)
+        return PostgresTimerLedger(self.settings.database_url, self.database_token)
 
     @cached_property
     def timers(self) -> TimerService:

@@ -14,6 +14,8 @@ from typing import Any
 
 from psycopg.rows import dict_row
 
+from shared_code.adapters.azure_identity import Token
+from shared_code.adapters.postgres_rows import trusting
 from shared_code.adapters.postgres_store import SESSION, TranslatingConnection, translated
 from shared_code.model import TimerResult, TimerRun, TimerState
 
@@ -56,7 +58,7 @@ RECENT = """SELECT recent.* FROM timers CROSS JOIN LATERAL (
 @dataclass(slots=True, eq=False)
 class PostgresTimerLedger:
     url: str = field(repr=False)
-    password: Callable[[], Awaitable[str]] | None = None
+    token: Callable[[], Awaitable[Token]] | None = None
     """Where each new connection gets its password, if the URL has none."""
     _connection: TranslatingConnection | None = None
     _connecting: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -124,10 +126,10 @@ class PostgresTimerLedger:
         """The one connection; a new one when the old one broke, which freed the locks it held."""
         async with self._connecting:
             if self._connection is None or self._connection.closed:
-                password = await self.password() if self.password else None
+                password = (await self.token()).text if self.token else None
                 with translated():
                     self._connection = await TranslatingConnection.connect(
-                        self.url,
+                        trusting(self.url),
                         password=password,
                         autocommit=True,
                         row_factory=dict_row,  # pyright: ignore[reportArgumentType] - as the class says
