@@ -7,6 +7,7 @@ from functions import (
     deliveries,
     events,
     inbound,
+    oauth,
     operations,
     partners,
     resources,
@@ -17,5 +18,17 @@ from functions import (
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 
-for door in (partners, api_keys, webhooks, deliveries, events, inbound, resources, operations, timers, timer_control):
+for door in (
+    partners,
+    api_keys,
+    webhooks,
+    deliveries,
+    events,
+    inbound,
+    oauth,
+    resources,
+    operations,
+    timers,
+    timer_control,
+):
     app.register_functions(door.bp)

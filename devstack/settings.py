@@ -169,6 +169,7 @@ def app_environment(chosen: Options, kept: Secrets, at: Addresses) -> dict[str, 
         "INBOX_SCHEDULE": EVERY_SECOND,
         "KEY_USE_SCHEDULE": EVERY_MINUTE,
         "RETENTION_SCHEDULE": EVERY_HOUR,
+        "TOKEN_REFRESH_SCHEDULE": EVERY_MINUTE,
         "AUDIT_ARCHIVE_SCHEDULE": EVERY_HOUR,
         "REENCRYPT_SCHEDULE": EVERY_HOUR,
     }

@@ -175,7 +175,7 @@ def responses(made: Endpoint, schemas: Schemas) -> dict[str, Any]:
     good: dict[str, Any] = {"description": HTTPStatus(made.status).phrase, "headers": answer_headers(made)}
     if made.answer:
         good["content"] = {JSON: {"schema": schemas.reference(made.answer, "serialization")}}
-    elif made.status != HTTPStatus.NO_CONTENT:
+    elif made.status not in (HTTPStatus.NO_CONTENT, HTTPStatus.FOUND):
         good["content"] = {made.content_type: {}}
     found = {str(made.status): good}
     if made.name == "ready":
@@ -184,7 +184,10 @@ def responses(made: Endpoint, schemas: Schemas) -> dict[str, Any]:
         found["304"] = {"description": "As it was when you got its `ETag`."}
     if "{*" in made.route:
         found["default"] = {"description": "Whatever the other side answered."}
-    return found | {str(status): problem(status) for status in problems(made)}
+    found |= {str(status): problem(status) for status in problems(made)}
+    if made.page:
+        found["400"]["content"] |= {made.content_type: {}}
+    return found
 
 
 def problems(made: Endpoint) -> list[int]:

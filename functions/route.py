@@ -92,6 +92,7 @@ class Options(TypedDict, total=False):
     cached: bool
     raw_body: bool
     costly: int
+    page: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +121,9 @@ class Endpoint:
     """The handler passes the body on as it is."""
     costly: int = 0
     """Requests a minute that a partner may make here, within its own limit; 0: only its own holds."""
+
+    page: bool = False
+    """For a browser: what it refuses is a page too."""
 
     @property
     def body_limit(self) -> int:

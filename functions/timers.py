@@ -47,3 +47,9 @@ async def audit_archive(gateway: Gateway) -> int:
 async def reencrypt(gateway: Gateway) -> int:
     """Moves stored secrets to the newest key of the ring."""
     return await gateway.reencryption.run()
+
+
+@timer(bp, "TOKEN_REFRESH_SCHEDULE")
+async def token_refresh(gateway: Gateway) -> int:
+    """Keeps idle OAuth connections alive, and revokes what was disconnected."""
+    return await gateway.token_upkeep.refresh_due()

@@ -15,6 +15,7 @@
     ├── MethodNotAllowed                 405 method_not_allowed
     ├── Conflict                         409 conflict
     │   ├── IllegalMove                  409 illegal_move
+    │   ├── NeedsReauth                  409 needs_reauth
     │   └── IdempotencyInFlight          409 idempotency_in_flight
     ├── Gone                             410 gone
     ├── LengthRequired                   411 length_required
@@ -39,6 +40,7 @@
     │   ├── BackendUnavailable           503 backend_unavailable
     │   │   └── BackendTimeout           504 backend_unavailable
     │   ├── CircuitOpen                  503 upstream_unavailable
+    │   ├── TokenUnavailable             503 token_unavailable
     │   └── Overloaded                   503 overloaded
     └── UpstreamTimeout                  504 upstream_timeout
 
@@ -164,6 +166,12 @@ class IllegalMove(Conflict):
     """The partner's present status does not allow that."""
 
     code = "illegal_move"
+
+
+class NeedsReauth(Conflict):
+    """The partner's authorization server takes our grant no longer; connect the partner again."""
+
+    code = "needs_reauth"
 
 
 class IdempotencyInFlight(Conflict):
@@ -308,6 +316,12 @@ class CircuitOpen(Unavailable):
     """The partner's API failed too often just now; it is left alone for a moment."""
 
     code = "upstream_unavailable"
+
+
+class TokenUnavailable(Unavailable):
+    """The partner's authorization server gives no access token right now."""
+
+    code = "token_unavailable"
 
 
 class BackendTimeout(BackendUnavailable):

@@ -23,6 +23,7 @@ from shared_code.adapters.azure_identity import AzureIdentity
 from shared_code.adapters.bcrypt_hasher import BcryptHasher
 from shared_code.adapters.degrading_access_cache import DegradingAccessCache
 from shared_code.adapters.environment_secrets import EnvironmentSecrets
+from shared_code.adapters.httpx_authorization import HttpxAuthorization
 from shared_code.adapters.httpx_partner_api import HttpxPartnerApi
 from shared_code.adapters.httpx_url_rule import HttpxUrlRule
 from shared_code.adapters.key_vault_secrets import KeyVaultSecrets
@@ -48,6 +49,7 @@ from shared_code.ports import (
     AddressLimit,
     Answers,
     AuditArchive,
+    AuthorizationServer,
     Circuit,
     Clock,
     KeyHasher,
@@ -68,6 +70,7 @@ from shared_code.services.audit_reading import AuditService
 from shared_code.services.audit_verify import AuditVerifier
 from shared_code.services.bootstrap import Bootstrap
 from shared_code.services.configuration import Configuration
+from shared_code.services.connections import ConnectionBook
 from shared_code.services.credentials import PartnerCredentials
 from shared_code.services.deliveries import DeliveryService
 from shared_code.services.endpoints import EndpointBook, EndpointService
@@ -77,6 +80,8 @@ from shared_code.services.inbound import InboundService
 from shared_code.services.intake import Intake
 from shared_code.services.key_use import KeyUseService
 from shared_code.services.limits import LimitAlerts
+from shared_code.services.oauth import OAuthFlow
+from shared_code.services.oauth_settings import ConnectionService
 from shared_code.services.operational import OperationalService
 from shared_code.services.partners import PartnerService
 from shared_code.services.proxy import ProxyService
@@ -87,6 +92,8 @@ from shared_code.services.resources import ResourceService
 from shared_code.services.retention import RetentionService, table
 from shared_code.services.reviews import ReviewService
 from shared_code.services.timers import TimerService
+from shared_code.services.tokens import Tokens
+from shared_code.services.upkeep import TokenUpkeep
 from shared_code.settings import Auth, Settings, SettingsError, load_azure
 
 PASSWORD_COST = 12
@@ -185,6 +192,10 @@ class Gateway:
         return HttpxPartnerApi(allow_loopback=self.settings.allow_loopback_egress)
 
     @cached_property
+    def authorization(self) -> AuthorizationServer:
+        return HttpxAuthorization(allow_loopback=self.settings.allow_loopback_egress)
+
+    @cached_property
     def hasher(self) -> KeyHasher:
         return BcryptHasher(self.settings.key_pepper, self.settings.cache_key)
 
@@ -275,7 +286,34 @@ class Gateway:
 
     @cached_property
     def proxy(self) -> ProxyService:
-        return ProxyService(self.store, self.partner_api, PartnerCredentials(self.cipher), self.circuit)
+        return ProxyService(self.store, self.partner_api, self.credentials, self.circuit)
+
+    @cached_property
+    def credentials(self) -> PartnerCredentials:
+        """The one way to what a request to a partner's API must carry: for the proxy and for every other caller."""
+        return PartnerCredentials(self.cipher, self.tokens)
+
+    @cached_property
+    def connection_book(self) -> ConnectionBook:
+        return ConnectionBook(self.cipher, self.cache, self.events)
+
+    @cached_property
+    def tokens(self) -> Tokens:
+        return Tokens(self.store, self.authorization, self.connection_book, self.now)
+
+    @cached_property
+    def token_upkeep(self) -> TokenUpkeep:
+        return TokenUpkeep(self.store, self.authorization, self.connection_book, self.tokens, self.now)
+
+    @cached_property
+    def connections(self) -> ConnectionService:
+        return ConnectionService(self.store, self.cipher, self.url_rule, self.token_upkeep, self.now)
+
+    @cached_property
+    def oauth(self) -> OAuthFlow:
+        return OAuthFlow(
+            self.store, self.authorization, self.connection_book, self.cipher, self.now, self.settings.public_url
+        )
 
     @cached_property
     def limits(self) -> LimitAlerts:
@@ -381,6 +419,7 @@ class Gateway:
             "relay",
             "webhooks",
             "backend",
+            "authorization",
             "partner_api",
             "cache",
             "redis_login",

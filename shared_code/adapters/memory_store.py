@@ -14,6 +14,12 @@ from shared_code.adapters.memory_deliveries import MemoryDeliveries, Watched
 from shared_code.adapters.memory_endpoints import MemoryEndpoints
 from shared_code.adapters.memory_events import MemoryEvents, MemoryEventTypes
 from shared_code.adapters.memory_inbox import MemoryInboundSecrets, MemoryInbox, Received, Written
+from shared_code.adapters.memory_oauth import (
+    MemoryOAuthConnections,
+    MemoryOAuthLinks,
+    MemoryOAuthProviders,
+    MemoryOAuthStates,
+)
 from shared_code.adapters.memory_outbox import Debt, MemoryOutbox
 from shared_code.adapters.memory_partners import MemoryPartners
 from shared_code.adapters.memory_publications import MemoryPublications
@@ -32,6 +38,10 @@ from shared_code.model import (
     Event,
     EventType,
     InboundSecret,
+    OAuthConnection,
+    OAuthLink,
+    OAuthProvider,
+    OAuthState,
     Partner,
     RecordName,
     Review,
@@ -67,6 +77,10 @@ class Tables:
     messages: Table[tuple[UUID, str], bool] = field(default_factory=Table[tuple[UUID, str], bool])
     records: Table[RecordName, Written] = field(default_factory=Table[RecordName, Written])
     inbound_secrets: Table[int, InboundSecret] = field(default_factory=Table[int, InboundSecret])
+    oauth_providers: Table[UUID, OAuthProvider] = field(default_factory=Table[UUID, OAuthProvider])
+    oauth_links: Table[bytes, OAuthLink] = field(default_factory=Table[bytes, OAuthLink])
+    oauth_states: Table[bytes, OAuthState] = field(default_factory=Table[bytes, OAuthState])
+    connections: Table[UUID, OAuthConnection] = field(default_factory=Table[UUID, OAuthConnection])
 
     def seen_by(self, session: Session, clock: Clock, after_commit: Callable[[Action], None]) -> Transaction:
         partners = View(self.partners, session)
@@ -104,6 +118,10 @@ class Tables:
             inbound_secrets=MemoryInboundSecrets(inbound_secrets, partners),
             retention=self._retention(session, stored, tries),
             sealed=MemorySealed(sealed),
+            oauth_providers=MemoryOAuthProviders(View(self.oauth_providers, session), partners),
+            oauth_links=MemoryOAuthLinks(View(self.oauth_links, session), partners),
+            oauth_states=MemoryOAuthStates(View(self.oauth_states, session), partners),
+            connections=MemoryOAuthConnections(View(self.connections, session), partners),
             after_commit=after_commit,
         )
 

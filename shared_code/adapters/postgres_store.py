@@ -29,6 +29,12 @@ from shared_code.adapters.postgres_deliveries import PostgresDeliveries
 from shared_code.adapters.postgres_endpoints import PostgresEndpoints
 from shared_code.adapters.postgres_events import PostgresEvents, PostgresEventTypes
 from shared_code.adapters.postgres_inbox import PostgresInboundSecrets, PostgresInbox
+from shared_code.adapters.postgres_oauth import (
+    PostgresOAuthConnections,
+    PostgresOAuthLinks,
+    PostgresOAuthProviders,
+    PostgresOAuthStates,
+)
 from shared_code.adapters.postgres_outbox import PostgresOutbox
 from shared_code.adapters.postgres_partners import PostgresPartners
 from shared_code.adapters.postgres_publications import PostgresPublications
@@ -73,6 +79,10 @@ def tables(connection: Connection, after_commit: Callable[[Action], None]) -> Tr
         reviews=PostgresReviews(connection),
         inbox=PostgresInbox(connection),
         inbound_secrets=PostgresInboundSecrets(connection),
+        oauth_providers=PostgresOAuthProviders(connection),
+        oauth_links=PostgresOAuthLinks(connection),
+        oauth_states=PostgresOAuthStates(connection),
+        connections=PostgresOAuthConnections(connection),
         retention=PostgresRetention(connection),
         sealed=PostgresSealed(connection),
         after_commit=after_commit,

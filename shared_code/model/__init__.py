@@ -7,6 +7,15 @@
 from shared_code.model.archive import AuditLink, AuditRow, ChainHead
 from shared_code.model.callers import ApiKey, Caller, Grant, LimitState, Origin, User, scope_held
 from shared_code.model.carrier import carrier
+from shared_code.model.oauth import (
+    ClientAuth,
+    ConnectionStatus,
+    OAuthConnection,
+    OAuthGrant,
+    OAuthLink,
+    OAuthProvider,
+    OAuthState,
+)
 from shared_code.model.partners import (
     DEFAULT_RATE_LIMIT_PER_MINUTE,
     HOUSE,
@@ -56,6 +65,8 @@ __all__ = [
     "AuthMethod",
     "Caller",
     "ChainHead",
+    "ClientAuth",
+    "ConnectionStatus",
     "Delivery",
     "DeliveryStatus",
     "Endpoint",
@@ -69,6 +80,11 @@ __all__ = [
     "Json",
     "LimitState",
     "Listing",
+    "OAuthConnection",
+    "OAuthGrant",
+    "OAuthLink",
+    "OAuthProvider",
+    "OAuthState",
     "Origin",
     "OutboxItem",
     "OutboxKind",

@@ -7,6 +7,16 @@ service: WebhookServiceUnavailable); no library's exception comes through. What 
 from shared_code.ports.access import ONLY_ACCESS, AccessCache, AddressLimit, Ask, Cipher, KeyHasher, Look
 from shared_code.ports.audit import AuditArchive, AuditFilter, AuditTrail, ChainHeads, StoredLink
 from shared_code.ports.backends import Answers, Backend, Circuit, Forward, KeyUse, PartnerApi, Returned, Strikes
+from shared_code.ports.oauth import (
+    AuthorizationServer,
+    IssuedTokens,
+    OAuthClient,
+    OAuthConnections,
+    OAuthLinks,
+    OAuthProviders,
+    OAuthStates,
+    TokenRefused,
+)
 from shared_code.ports.retention import Perishable, Retention
 from shared_code.ports.small import Clock, Probe, SchemaCheck, Secret, Secrets, SignatureCheck, UrlRule
 from shared_code.ports.store import (
@@ -45,6 +55,7 @@ __all__ = [
     "AuditArchive",
     "AuditFilter",
     "AuditTrail",
+    "AuthorizationServer",
     "Backend",
     "ChainHeads",
     "Cipher",
@@ -59,11 +70,17 @@ __all__ = [
     "Forward",
     "InboundSecrets",
     "Inbox",
+    "IssuedTokens",
     "KeyHasher",
     "KeyUse",
     "Lesson",
     "Look",
     "MessageLost",
+    "OAuthClient",
+    "OAuthConnections",
+    "OAuthLinks",
+    "OAuthProviders",
+    "OAuthStates",
     "Outbox",
     "Outcome",
     "PartnerApi",
@@ -85,6 +102,7 @@ __all__ = [
     "StoredLink",
     "Strikes",
     "TimerLedger",
+    "TokenRefused",
     "Transaction",
     "UrlRule",
     "Users",

@@ -35,6 +35,7 @@ from shared_code.model import (
     User,
 )
 from shared_code.ports.audit import AuditTrail, ChainHeads
+from shared_code.ports.oauth import OAuthConnections, OAuthLinks, OAuthProviders, OAuthStates
 from shared_code.ports.retention import Retention
 
 
@@ -333,6 +334,10 @@ class Transaction:
     reviews: Reviews
     inbox: Inbox
     inbound_secrets: InboundSecrets
+    oauth_providers: OAuthProviders
+    oauth_links: OAuthLinks
+    oauth_states: OAuthStates
+    connections: OAuthConnections
     retention: Retention
     sealed: SealedValues
     after_commit: Callable[[Action], None]

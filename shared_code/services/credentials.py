@@ -2,7 +2,7 @@
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
@@ -10,7 +10,8 @@ import orjson
 
 from shared_code import errors
 from shared_code.model import AuthMethod, Partner
-from shared_code.ports import Cipher
+from shared_code.ports import Cipher, Returned
+from shared_code.services.tokens import Tokens
 
 CREDENTIALS_FIELD = "partners.credentials"
 DEFAULT_HEADER = "X-API-Key"
@@ -37,20 +38,46 @@ class Injection:
 
     headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     query: str = field(default="", repr=False)
+    token: str | None = field(default=None, repr=False)
+    """The access token in it, if it is one that can be renewed."""
 
 
 @dataclass(frozen=True, slots=True)
 class PartnerCredentials:
     cipher: Cipher
+    tokens: Tokens
+
+    async def call(self, partner: Partner, send: Callable[[Injection], Awaitable[Returned]]) -> Returned:
+        """The answer to a request with the partner's credentials in it. A token that is answered 401 is renewed,
+        and the request is sent once more: it was not worked.
+        """
+        injection = await self.injection(partner)
+        returned = await send(injection)
+        if returned.status == 401 and (renewed := await self.renewed(partner, injection)):
+            return await send(renewed)
+        return returned
+
+    async def renewed(self, partner: Partner, rejected: Injection) -> Injection | None:
+        """For a request that was answered 401: what to send instead, if there is anything."""
+        if rejected.token is None:
+            return None
+        token = await self.tokens.after_rejection(partner.partner_id, rejected.token)
+        return bearer(token) if token else None
 
     async def injection(self, partner: Partner) -> Injection:
-        """Nothing for a partner without credentials. Raises Conflict for one that has to connect by OAuth first."""
+        """Nothing for a partner without credentials. Raises Conflict for one that has to connect by OAuth first,
+        NeedsReauth or TokenUnavailable when there is no token to be had.
+        """
         if partner.auth_method is AuthMethod.OAUTH2:
-            raise errors.Conflict("This partner connects by OAuth, and there is no connection yet.")
+            return bearer(await self.tokens.current(partner.partner_id))
         if partner.credentials_encrypted is None:
             return Injection()
         sealed = self.cipher.open(partner.credentials_encrypted, str(partner.partner_id), CREDENTIALS_FIELD)
         return checked(injection(partner.auth_method, orjson.loads(sealed)))
+
+
+def bearer(token: str) -> Injection:
+    return Injection(headers={"Authorization": f"Bearer {token}"}, token=token)
 
 
 def checked(made: Injection) -> Injection:

@@ -28,6 +28,7 @@ from shared_code.model import (
 from shared_code.ports import AccessCache, Cipher, Clock, Store, Transaction, UrlRule
 from shared_code.services.api_keys import KeyRing, MintedKey, NewKey, check_scopes
 from shared_code.services.audit import Fact, note
+from shared_code.services.connections import end_connection
 from shared_code.services.credentials import CREDENTIALS_FIELD
 from shared_code.services.endpoints import EndpointBook, NewEndpoint, OpenedEndpoint
 from shared_code.services.relay import Relay
@@ -154,6 +155,7 @@ class PartnerService:
             await transaction.partners.save(replace(gone, credentials_encrypted=None))
             await transaction.keys.revoke_all(partner_id, now)
             await transaction.endpoints.close_all(partner_id, now)
+            await end_connection(transaction, partner_id, now)
             item = await transaction.outbox.add(OutboxKind.CLOSE_PARTNER, partner_id, str(partner_id), now)
             await note(transaction, caller, removed_fact(partner), now)
             transaction.after_commit(lambda: self.relay.work_now([item]))

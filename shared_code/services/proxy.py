@@ -9,7 +9,7 @@ from uuid import UUID
 from shared_code import errors
 from shared_code.model import Caller, Endpoint, Page, Partner, PartnerStatus
 from shared_code.ports import Circuit, Forward, PartnerApi, Returned, Store
-from shared_code.services.credentials import PartnerCredentials, sendable
+from shared_code.services.credentials import Injection, PartnerCredentials, sendable
 
 PASSED_ON = frozenset(
     {
@@ -85,20 +85,11 @@ class ProxyService:
     async def call(self, call: ProxyCall) -> Returned:
         """The partner's answer, whatever its status, without what is only for the connection itself."""
         partner = await self._partner(call.partner_id)
-        injection = await self.credentials.injection(partner)
-        request = Forward(
-            method=call.method,
-            path=safe_path(call.path),
-            query=join(call.query, injection.query),
-            headers={
-                **passed_on(call.headers),
-                "X-Request-Id": call.request_id,
-                "User-Agent": "PinkSync/1",
-                **injection.headers,
-            },
-            body=call.body,
-        )
-        returned = await self._guarded(partner, request)
+
+        async def send(injection: Injection) -> Returned:
+            return await self._guarded(partner, request(call, injection))
+
+        returned = await self.credentials.call(partner, send)
         if not 200 <= returned.status <= 599:
             raise errors.UpstreamFailed("The partner's API answered with a status that HTTP does not have.")
         return replace(returned, headers=passed_back(returned.headers))
@@ -121,10 +112,14 @@ class ProxyService:
     async def _check_api(self, partner: Partner) -> str:
         if not partner.api_endpoint:
             raise errors.Conflict("The partner has no api_endpoint.")
-        injection = await self.credentials.injection(partner)
-        request = Forward(method="GET", path="", query=injection.query, headers=dict(injection.headers))
+        base = partner.api_endpoint
+
+        async def send(injection: Injection) -> Returned:
+            headers = dict(injection.headers)
+            return await self.api.call(base, Forward(method="GET", path="", query=injection.query, headers=headers))
+
         try:
-            returned = await self.api.call(partner.api_endpoint, request)
+            returned = await self.credentials.call(partner, send)
         except errors.UpstreamRedirected:
             return "reachable, answers with a redirect"
         if returned.status in (401, 403):
@@ -161,6 +156,21 @@ class ProxyService:
         if partner.status not in (PartnerStatus.ACTIVE, PartnerStatus.PENDING):
             raise errors.Conflict(f"The partner is {partner.status.value}; its API is not called.")
         return partner
+
+
+def request(call: ProxyCall, injection: Injection) -> Forward:
+    return Forward(
+        method=call.method,
+        path=safe_path(call.path),
+        query=join(call.query, injection.query),
+        headers={
+            **passed_on(call.headers),
+            "X-Request-Id": call.request_id,
+            "User-Agent": "PinkSync/1",
+            **injection.headers,
+        },
+        body=call.body,
+    )
 
 
 async def timed(name: str, ask: Callable[[], Awaitable[str]]) -> Check:

@@ -16,6 +16,8 @@ from tests.functions.index import index
 from tests.functions.stack import Connect, Connected, Headers
 
 OPEN = {"health", "ready", "openapi_json", "docs_page", "docs_asset", "zz_not_found"}
+PAGES = {"oauth_authorize", "oauth_callback"}
+"""For browsers that hold a link or a state, and nothing else; what they refuse is a page."""
 SIGNED = {"inbound_partner", "inbound_svix"}
 """No key, but a signature over the raw body."""
 MEMBERS = {"type", "title", "status", "detail", "code", "request_id", "error"}
@@ -53,7 +55,7 @@ def calls(functions: Iterable[Function]) -> Iterator[tuple[str, str, str]]:
 
 @pytest.fixture(scope="module")
 def closed() -> list[tuple[str, str, str]]:
-    return list(calls(function for function in index().http if function.name not in OPEN | SIGNED))
+    return list(calls(function for function in index().http if function.name not in OPEN | PAGES | SIGNED))
 
 
 @pytest.mark.parametrize("key", BAD_KEYS.values(), ids=BAD_KEYS)
@@ -107,7 +109,8 @@ def well_formed_with_id_of(key: str) -> str:
 
 def test_only_the_listed_functions_are_open(api: httpx.Client) -> None:
     """The list here and the registrations say the same, and the running host agrees."""
-    assert {made.name for made in ENDPOINTS if made.access is Access.OPEN} | {"zz_not_found"} == OPEN
+    assert {made.name for made in ENDPOINTS if made.access is Access.OPEN} | {"zz_not_found"} == OPEN | PAGES
+    assert {made.name for made in ENDPOINTS if made.page} == PAGES
     assert {made.name for made in ENDPOINTS if made.access is Access.SIGNED} == SIGNED
     opened = calls(function for function in index().http if function.name in OPEN)
     assert {api.request(method, path).status_code for _, method, path in opened} <= {200, 404}
@@ -130,7 +133,7 @@ def test_an_insane_request_id_is_replaced(api: httpx.Client, insane: str) -> Non
 def test_a_problem_document_has_every_member_and_agrees_with_its_answer(api: httpx.Client, admin: Headers) -> None:
     """With the admin's key and nothing else, most functions refuse."""
     seen: set[int] = set()
-    for name, method, path in calls(index().http):
+    for name, method, path in calls(function for function in index().http if function.name not in PAGES):
         answer = api.request(method, path, headers=admin)
         if answer.status_code < 400 or method == "HEAD":
             continue
@@ -144,6 +147,13 @@ def test_a_problem_document_has_every_member_and_agrees_with_its_answer(api: htt
         assert problem["detail"]
         assert re.fullmatch(r"[a-z]+(_[a-z]+)*", problem["code"])
     assert {404, 415} <= seen
+
+
+def test_a_page_opens_nothing_without_a_link_or_a_state(api: httpx.Client, admin: Headers) -> None:
+    for name, method, path in calls(function for function in index().http if function.name in PAGES):
+        for key in ({}, admin):
+            answer = api.request(method, path, headers=key)
+            assert (answer.status_code, answer.headers["content-type"]) == (400, "text/html; charset=utf-8"), name
 
 
 @pytest.mark.parametrize("who", ["admin", "partner"])
