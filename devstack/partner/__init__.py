@@ -1,4 +1,3 @@
-"""The example partner: a REST API with orders and inventory, and a webhook receiver that keeps what arrives.
-
-Each front is one file that hands its routes to `app.py`; the OAuth server will be one more.
+"""The example partner: a REST API with orders and inventory, an OAuth server, and a webhook receiver that keeps what
+arrives. Each front is one file that hands its routes to `app.py`.
 """

@@ -7,9 +7,9 @@ from devstack import serving
 from devstack.partner.app import build
 from devstack.partner.database import open_database
 
-ABOUT = """The example partner: a REST API with orders and inventory under /api, and a webhook receiver at
-/webhooks/{name} that verifies and keeps what arrives.
-Tests see and set it through /_devstack: health, seed, touch, requests, faults."""
+ABOUT = """The example partner: a REST API with orders and inventory under /api, an OAuth server at /oauth
+for any client, and a webhook receiver at /webhooks/{name} that verifies and keeps what arrives.
+Tests see and set it through /_devstack: health, seed, touch, requests, faults, oauth/{client_id}."""
 ENVIRONMENT = """  DEVSTACK_PARTNER_API_KEY  required: the key of the REST API, shown as X-API-Key, as ?api_key=,
                             as a bearer token, or as the password of the Basic user pinksync"""
 

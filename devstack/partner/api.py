@@ -59,6 +59,8 @@ class Api:
     catalog: dict[str, Collection]
     faults: Faults
     log: RequestLog
+    opens: Callable[[str], bool]
+    """Whether an access token is good."""
 
     async def answer(self, request: Request) -> Response:
         try:
@@ -82,7 +84,7 @@ class Api:
             return JSONResponse({"error": "Unexpected error."}, 500)
 
     def _handle(self, request: Request, body: bytes | None, fault: Fault) -> Response:
-        auth.check(request, self.api_key)
+        auth.check(request, self.api_key, self.opens)
         name, _, number = request.path_params["rest"].partition("/")
         if name not in self.catalog or (number and not _is_id(number)):
             raise HTTPException(404, "There is nothing here.")

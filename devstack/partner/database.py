@@ -1,4 +1,4 @@
-"""The partner's one SQLite file: received webhooks, their settings, seeds and changed records.
+"""The partner's one SQLite file: received webhooks, their settings, seeds, changed records, OAuth grants.
 
 It outlives the process, also a killed one; the last writes may be lost when the machine itself goes down.
 """
@@ -21,6 +21,12 @@ CREATE TABLE IF NOT EXISTS changes (
     resource TEXT NOT NULL, id INTEGER NOT NULL,
     updated_ms INTEGER NOT NULL, revision INTEGER NOT NULL, body BLOB, deleted INTEGER NOT NULL,
     PRIMARY KEY (resource, id)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS oauth_codes (
+    code TEXT PRIMARY KEY, client_id TEXT NOT NULL, redirect_uri TEXT NOT NULL, challenge TEXT NOT NULL,
+    scope TEXT NOT NULL, expires_at REAL NOT NULL, used INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS oauth_tokens (
+    token TEXT PRIMARY KEY, kind TEXT NOT NULL, grant_id TEXT NOT NULL, client_id TEXT NOT NULL,
+    scope TEXT NOT NULL, expires_at REAL, revoked INTEGER NOT NULL);
 """
 
 
