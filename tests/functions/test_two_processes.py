@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import time
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,10 +18,12 @@ import pytest
 import redis
 
 from tests import services
+from tests.functions import oauth
 from tests.functions.stack import Connect, Connected, Headers, Json, connecting, first_admin, refused
 from tests.services import Service, eventually
 from tests.shared_servers import ask, new_database
 
+RENEWALS = int(os.environ.get("OAUTH_RENEWALS", "3"))
 NEVER = "0 0 0 29 2 *"
 """These tests fire the timers themselves."""
 
@@ -394,3 +397,73 @@ def test_a_thousand_keys_and_more_are_written_in_one_run(pair: Pair):
 
 def redis_of(pair: Pair) -> str:
     return dict(pair.hosts[0].part.env)["REDIS_URL"]
+
+
+# ── One token for both ───────────────────────────────────────────────────────────────────────────
+
+
+def ended(pair: Pair, partner: Connected) -> None:
+    query = (
+        """UPDATE oauth_connections SET expires_at = now() - interval '1 second' WHERE partner_id = %s RETURNING 1"""
+    )
+    assert pair.rows(query, partner.id)
+
+
+@pytest.mark.parametrize("rotate", [False, True])
+async def test_fifty_calls_at_once_with_a_token_that_has_ended_renew_it_once(
+    pair: Pair, many: tuple[httpx.AsyncClient, httpx.AsyncClient], rotate: bool
+):
+    server = oauth.Server(ask("partner").url)
+    partner = oauth.connected_partner(pair.one, pair.admin, pair.connect, server)
+    pair.settle(pair.admin)
+    server.behaves(rotate=rotate, delay_ms=300)
+    for turn in range(1, RENEWALS + 1):
+        ended(pair, partner)
+        server.rejects_access_tokens()
+        path = f"/api/proxy/{partner.id}/orders?limit=1"
+        answers = await asyncio.gather(*(many[each % 2].get(path, headers=pair.admin) for each in range(50)))
+        assert [answer.status_code for answer in answers] == [200] * 50
+        assert server.counts()["refreshes"] == turn
+
+
+async def test_fifty_calls_at_once_that_are_answered_401_renew_the_token_once(
+    pair: Pair, many: tuple[httpx.AsyncClient, httpx.AsyncClient]
+):
+    server = oauth.Server(ask("partner").url)
+    partner = oauth.connected_partner(pair.one, pair.admin, pair.connect, server)
+    pair.settle(pair.admin)
+    server.behaves(rotate=True, delay_ms=300)
+    server.rejects_access_tokens()
+    path = f"/api/proxy/{partner.id}/orders?limit=1"
+    answers = await asyncio.gather(*(many[each % 2].get(path, headers=pair.admin) for each in range(50)))
+    assert [answer.status_code for answer in answers] == [200] * 50
+    assert server.counts()["refreshes"] == 1
+
+
+async def test_a_call_that_is_given_up_does_not_lose_the_token_that_was_on_its_way(
+    pair: Pair, many: tuple[httpx.AsyncClient, httpx.AsyncClient]
+):
+    """The other side has taken the old refresh token back by then: the new one must be kept."""
+    server = oauth.Server(ask("partner").url)
+    partner = oauth.connected_partner(pair.one, pair.admin, pair.connect, server)
+    server.behaves(rotate=True, delay_ms=500)
+    ended(pair, partner)
+    path = f"/api/proxy/{partner.id}/orders?limit=1"
+    with pytest.raises(httpx.ReadTimeout):
+        await many[0].get(path, headers=pair.admin, timeout=httpx.Timeout(5, read=0.2))
+    answer = await many[1].get(path, headers=pair.admin)
+    assert answer.status_code == 200
+    assert server.counts()["refreshes"] == 1
+
+
+async def test_of_two_hundred_returns_with_one_state_over_both_one_connects(
+    pair: Pair, many: tuple[httpx.AsyncClient, httpx.AsyncClient]
+):
+    server = oauth.Server(ask("partner").url)
+    partner = oauth.oauth_partner(pair.connect, server.url)
+    oauth.put_settings(pair.one, pair.admin, partner, server.settings())
+    trip = oauth.depart(pair.one, oauth.new_link(pair.one, pair.admin, partner))
+    path = "/oauth/callback?" + oauth.granted(trip).partition("?")[2]
+    answers = await asyncio.gather(*(many[each % 2].get(path, headers=trip.headers) for each in range(200)))
+    assert sorted(answer.status_code for answer in answers) == [200] + [400] * 199
+    assert server.counts()["codes"] == 1
