@@ -92,10 +92,16 @@ class Tables:
             View(self.deliveries, session), View(self.opened, session), tries, stored, endpoints
         )
         replies, inbound_secrets = View(self.replies, session), View(self.inbound_secrets, session)
+        providers, states = View(self.oauth_providers, session), View(self.oauth_states, session)
+        connections = View(self.connections, session)
         sealed = {
             "partners.credentials": of_partner(partners, "credentials_encrypted"),
             "webhook_endpoints.secret": of_partner(endpoints, "secret_encrypted"),
             "inbound_secrets.secret": of_partner(inbound_secrets, "secret_encrypted"),
+            "oauth_providers.client_secret": of_partner(providers, "client_secret_encrypted"),
+            "oauth_states.verifier": of_partner(states, "verifier_encrypted"),
+            "oauth_connections.access_token": of_partner(connections, "access_token_encrypted"),
+            "oauth_connections.refresh_token": of_partner(connections, "refresh_token_encrypted"),
             "idempotency_replies.body": of_replies(replies),
         }
         return Transaction(
@@ -118,10 +124,10 @@ class Tables:
             inbound_secrets=MemoryInboundSecrets(inbound_secrets, partners),
             retention=self._retention(session, stored, tries),
             sealed=MemorySealed(sealed),
-            oauth_providers=MemoryOAuthProviders(View(self.oauth_providers, session), partners),
+            oauth_providers=MemoryOAuthProviders(providers, partners),
             oauth_links=MemoryOAuthLinks(View(self.oauth_links, session), partners),
-            oauth_states=MemoryOAuthStates(View(self.oauth_states, session), partners),
-            connections=MemoryOAuthConnections(View(self.connections, session), partners),
+            oauth_states=MemoryOAuthStates(states, partners),
+            connections=MemoryOAuthConnections(connections, partners),
             after_commit=after_commit,
         )
 

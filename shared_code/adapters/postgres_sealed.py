@@ -29,6 +29,10 @@ SEALED = {
     "partners.credentials": Column("partners", "credentials_encrypted", "partner_id"),
     "webhook_endpoints.secret": Column("webhook_endpoints", "secret_encrypted", "partner_id"),
     "inbound_secrets.secret": Column("inbound_secrets", "secret_encrypted", "partner_id"),
+    "oauth_providers.client_secret": Column("oauth_providers", "client_secret_encrypted", "partner_id"),
+    "oauth_states.verifier": Column("oauth_states", "verifier_encrypted", "partner_id"),
+    "oauth_connections.access_token": Column("oauth_connections", "access_token_encrypted", "partner_id"),
+    "oauth_connections.refresh_token": Column("oauth_connections", "refresh_token_encrypted", "partner_id"),
     "idempotency_replies.body": Column("idempotency_replies", "body_encrypted", "tenant"),
 }
 """The name under which a value was sealed → where those values are."""

@@ -8,6 +8,7 @@ from shared_code.model import InboundSecret, Partner, SealedUnder, SealedValue, 
 from shared_code.ports import Store
 from tests.contracts.acting import apart, stored_partner, within
 from tests.contracts.samples import NOW, new_endpoint
+from tests.contracts.test_oauth import new_connection, new_provider, new_state
 
 PARTNERS = "partners.credentials"
 OLD, NEW = SealedUnder(field=PARTNERS, kid="k1"), SealedUnder(field=PARTNERS, kid="k2")
@@ -33,6 +34,9 @@ async def one_of_each(store: Store) -> Partner:
     async with store.transaction() as transaction:
         await transaction.endpoints.add(new_endpoint(partner.partner_id, secret_encrypted="v1.k1.endpoint"))
         await transaction.inbound_secrets.add(inbound)
+        await transaction.oauth_providers.put(new_provider(partner.partner_id))
+        await transaction.oauth_states.add(new_state(partner.partner_id))
+        await transaction.connections.save(new_connection(partner.partner_id))
         until = datetime.now(UTC) + timedelta(hours=1)
         await transaction.replies.keep("some tenant", "POST /x", "key", reply, until)
     return partner
