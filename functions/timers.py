@@ -53,3 +53,15 @@ async def reencrypt(gateway: Gateway) -> int:
 async def token_refresh(gateway: Gateway) -> int:
     """Keeps idle OAuth connections alive, and revokes what was disconnected."""
     return await gateway.token_upkeep.refresh_due()
+
+
+@timer(bp, "SYNC_DISPATCH_SCHEDULE")
+async def sync_dispatch(gateway: Gateway) -> int:
+    """Starts the syncs whose time has come."""
+    return await gateway.sync_sources.dispatch()
+
+
+@timer(bp, "JOB_RUN_SCHEDULE")
+async def job_run(gateway: Gateway) -> int:
+    """Works the jobs that are due."""
+    return await gateway.sync_runner.run()

@@ -43,6 +43,8 @@ from shared_code.adapters.svix_webhooks import SvixWebhooks
 from shared_code.adapters.tables_audit_archive import TablesAuditArchive, by_connection_string, by_identity
 from shared_code.adapters.tables_probe import table_probe, table_probe_at
 from shared_code.adapters.xano_backend import XanoBackend
+from shared_code.adapters.xano_landing import XanoLanding
+from shared_code.connectors.rest import RestConnector
 from shared_code.model import Health
 from shared_code.ports import (
     AccessCache,
@@ -52,6 +54,7 @@ from shared_code.ports import (
     AuthorizationServer,
     Circuit,
     Clock,
+    Connector,
     KeyHasher,
     PartnerApi,
     Probe,
@@ -83,6 +86,7 @@ from shared_code.services.limits import LimitAlerts
 from shared_code.services.oauth import OAuthFlow
 from shared_code.services.oauth_settings import ConnectionService
 from shared_code.services.operational import OperationalService
+from shared_code.services.partner_reads import PartnerReads
 from shared_code.services.partners import PartnerService
 from shared_code.services.proxy import ProxyService
 from shared_code.services.readiness import ReadinessService
@@ -91,9 +95,14 @@ from shared_code.services.relay import Relay
 from shared_code.services.resources import ResourceService
 from shared_code.services.retention import RetentionService, table
 from shared_code.services.reviews import ReviewService
+from shared_code.services.sync_jobs import SyncJobService
+from shared_code.services.sync_runner import Limits, SyncRunner
+from shared_code.services.sync_sources import SyncSourceService
+from shared_code.services.sync_tools import SyncTools
 from shared_code.services.timers import TimerService
 from shared_code.services.tokens import Tokens
 from shared_code.services.upkeep import TokenUpkeep
+from shared_code.services.webhook_retry import WebhookRetry
 from shared_code.settings import Auth, Settings, SettingsError, load_azure
 
 PASSWORD_COST = 12
@@ -314,6 +323,41 @@ class Gateway:
         return OAuthFlow(
             self.store, self.authorization, self.connection_book, self.cipher, self.now, self.settings.public_url
         )
+
+    @cached_property
+    def connectors(self) -> Mapping[str, Connector]:
+        """One line per kind of partner API."""
+        return {"rest": RestConnector(self.now)}
+
+    @cached_property
+    def sync_jobs(self) -> SyncJobService:
+        return SyncJobService(self.store, self.now, self.settings.resources)
+
+    @cached_property
+    def sync_sources(self) -> SyncSourceService:
+        return SyncSourceService(self.store, self.connectors, self.now, self.settings.resources)
+
+    @cached_property
+    def sync_runner(self) -> SyncRunner:
+        settings = self.settings
+        tools = SyncTools(
+            store=self.store,
+            connectors=self.connectors,
+            reads=PartnerReads(self.partner_api, self.credentials, self.circuit),
+            landing=XanoLanding(self.backend),
+            answers=self.answers,
+            events=self.events,
+            now=self.now,
+            lease=timedelta(seconds=settings.sync_lease_seconds),
+        )
+        limits = Limits(
+            slice_seconds=settings.sync_slice_seconds,
+            at_once=settings.sync_jobs_at_once,
+            backoff_seconds=settings.sync_backoff_seconds,
+            disable_failures=settings.sync_disable_failures,
+            disable_days=settings.sync_disable_days,
+        )
+        return SyncRunner(tools, WebhookRetry(self.store, self.deliveries, self.now), limits)
 
     @cached_property
     def limits(self) -> LimitAlerts:

@@ -104,6 +104,16 @@ class Settings:
     """Setting → NCRONTAB, of every setting named *_SCHEDULE: what the Functions host wakes the timers by."""
     webhook_max_attempts: int
     """Attempts Svix makes before it gives up: one more than its retry schedule has entries."""
+    sync_slice_seconds: int
+    """How long one run of the job runner works, at most; well below the platform's own limit."""
+    sync_lease_seconds: int
+    """How long a job waits for a worker that died."""
+    sync_backoff_seconds: int
+    """Before the first new try of a page that failed; doubled with each."""
+    sync_jobs_at_once: int
+    sync_disable_failures: int
+    sync_disable_days: int
+    """A source that failed so often in a row, for so long, is switched off."""
     version: str
 
     def secrets(self) -> set[str]:
@@ -288,6 +298,12 @@ def load(environ: Mapping[str, str]) -> Settings:
         audit_hot_days=read.number("AUDIT_HOT_DAYS", 90, high=3650),
         schedules={name: text for name, text in environ.items() if name.endswith("_SCHEDULE")},
         webhook_max_attempts=read.number("WEBHOOK_MAX_ATTEMPTS", 8, high=50),
+        sync_slice_seconds=read.number("SYNC_SLICE_SECONDS", 240, high=540),
+        sync_lease_seconds=read.number("SYNC_LEASE_SECONDS", 60, high=3600),
+        sync_backoff_seconds=read.number("SYNC_BACKOFF_SECONDS", 15, high=300),
+        sync_jobs_at_once=read.number("SYNC_JOBS_AT_ONCE", 4, high=50),
+        sync_disable_failures=read.number("SYNC_DISABLE_FAILURES", 10, high=1000),
+        sync_disable_days=read.number("SYNC_DISABLE_DAYS", 3, low=0, high=365),
         version=read.text("PINKSYNC_VERSION", "0.1.0"),
     )
     if settings.environment is Environment.PRODUCTION and settings.allow_loopback_egress:

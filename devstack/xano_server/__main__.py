@@ -10,7 +10,7 @@ from devstack.xano_server.group import Group
 from devstack.xano_server.store import Store
 
 ABOUT = """A Xano-compatible server with one API group: tables orders and inventory, Xano's auto-made endpoints
-with their traps, and POST /{table}/bulk_upsert. Every answer says X-Xano-Standin: 1.
+with their traps, and POST /{table}/bulk_upsert and /bulk_delete. Every answer says X-Xano-Standin: 1.
 Tests see and set it through /_devstack: health, requests, faults, events."""
 ENVIRONMENT = """  DEVSTACK_XANO_API_KEY  required: the key that callers show as Authorization: Bearer <key>"""
 

@@ -1,8 +1,10 @@
-"""`POST /{table}/bulk_upsert`: what an operator adds for syncs; one batch, one transaction, all or nothing.
+"""`POST /{table}/bulk_upsert` and `/bulk_delete`: what an operator adds for syncs (infra/xano); one batch, one
+transaction, all or nothing.
 
 Not one of Xano's auto-made endpoints. Rows are found by (partner, external_id). A known row keeps the columns
 that an item does not name (`db.bulk.patch`, facts section 3.7); of two items with one external_id the later
-one counts. It announces no events: a sync must not answer itself.
+one counts. They announce no events: a sync must not answer itself. With a `fence`, a number that grows with each
+worker of a sync, a batch below one that was here already is refused: its worker lost the job and does not know.
 """
 
 from collections import Counter
@@ -13,7 +15,7 @@ import orjson
 
 from devstack.xano_server import inputs
 from devstack.xano_server.endpoints import Call, new_row
-from devstack.xano_server.errors import bad_input, missing
+from devstack.xano_server.errors import bad_input, bad_request, missing
 from devstack.xano_server.store import Row
 
 MAX_ITEMS = 10_000
@@ -36,9 +38,27 @@ def bulk_upsert(call: Call) -> bytes:
     for item in items:
         _sort(call, batch, item)
     with call.store.transaction():
+        _check_fence(call)
         call.store.change(call.shelf, list(batch.updated.values()))
         call.store.add(call.shelf, list(batch.created.values()))
     return orjson.dumps({outcome: batch.counts[outcome] for outcome in ("created", "updated", "unchanged")})
+
+
+def bulk_delete(call: Call) -> bytes:
+    """By external_id; those that are not there are gone already."""
+    keys = call.body.get("external_ids")
+    if keys is None:
+        raise missing("external_ids")
+    with call.store.transaction():
+        _check_fence(call)
+        deleted = call.store.remove_all(call.shelf, map(str, keys if isinstance(keys, list) else [keys]))
+    return orjson.dumps({"deleted": deleted})
+
+
+def _check_fence(call: Call) -> None:
+    fence = call.body.get("fence")
+    if isinstance(fence, int) and not call.store.pass_fence(call.shelf, fence):
+        raise bad_request("stale_fence")
 
 
 def _items(body: Row) -> list[Any]:

@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from devstack.serving import NoAnswer, RequestLog, body_within
-from devstack.xano_server.bulk import bulk_upsert
+from devstack.xano_server.bulk import bulk_delete, bulk_upsert
 from devstack.xano_server.endpoints import ENDPOINTS, Call
 from devstack.xano_server.errors import XanoError, bad_request, fatal, unauthorized, unknown_route
 from devstack.xano_server.events import Events
@@ -24,6 +24,7 @@ from devstack.xano_server.tables import TABLES, Table
 log = logging.getLogger(__name__)
 PATH = re.compile(r"/api:(?P<canonical>[\w-]+)(:[\w-]+)?/(?P<table>\w+)(/(?P<rest>[^/]+))?/?")
 MAX_BODY = 32 * 1024 * 1024
+BULK = {"bulk_upsert": bulk_upsert, "bulk_delete": bulk_delete}
 
 
 @dataclass(kw_only=True)
@@ -75,8 +76,8 @@ class Group:
             raise unknown_route()
         rest = path["rest"] or ""
         endpoint = ENDPOINTS.get((request.method, "row" if rest else "table"))
-        if (request.method, rest) == ("POST", "bulk_upsert"):
-            endpoint = bulk_upsert
+        if request.method == "POST" and rest in BULK:
+            endpoint = BULK[rest]
         if endpoint is None:
             raise unknown_route()
         return endpoint, TABLES[path["table"]], rest

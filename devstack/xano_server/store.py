@@ -28,6 +28,7 @@ CREATE TABLE IF NOT EXISTS last_ids (table_name TEXT PRIMARY KEY, id INTEGER NOT
 CREATE TABLE IF NOT EXISTS rows (
     shelf INTEGER NOT NULL, id INTEGER NOT NULL, external_id TEXT, natural_key TEXT NOT NULL, row BLOB NOT NULL,
     PRIMARY KEY (shelf, id), UNIQUE (shelf, external_id), UNIQUE (shelf, natural_key)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS fences (shelf INTEGER PRIMARY KEY, fence INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS outbox (event_id TEXT PRIMARY KEY, event BLOB NOT NULL);
 """
 
@@ -127,6 +128,19 @@ class Store:
 
     def remove(self, shelf: Shelf, row_id: int) -> None:
         self._db.execute("DELETE FROM rows WHERE shelf = ? AND id = ?", (shelf.id, row_id))
+
+    def remove_all(self, shelf: Shelf, external_ids: Iterable[str]) -> int:
+        query = "DELETE FROM rows WHERE shelf = ? AND external_id IN (SELECT value FROM json_each(?))"
+        return self._db.execute(query, (shelf.id, orjson.dumps(list(external_ids)).decode())).rowcount
+
+    def pass_fence(self, shelf: Shelf, fence: int) -> bool:
+        """False if a higher one was here. Ask in the transaction that writes."""
+        kept = self._db.execute(
+            "INSERT INTO fences (shelf, fence) VALUES (?, ?)"
+            " ON CONFLICT (shelf) DO UPDATE SET fence = excluded.fence WHERE excluded.fence >= fences.fence",
+            (shelf.id, fence),
+        )
+        return kept.rowcount == 1
 
     def put_in_outbox(self, event_id: str, event: bytes) -> None:
         self._db.execute("INSERT INTO outbox (event_id, event) VALUES (?, ?)", (event_id, event))

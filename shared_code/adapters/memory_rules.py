@@ -12,7 +12,7 @@ import orjson
 from shared_code import errors
 from shared_code.model import ApiKey, AuditEntry, Endpoint, EventType, Partner, User
 
-JSON_FIELDS = frozenset({"metadata", "payload", "schema", "example", "headers"})
+JSON_FIELDS = frozenset({"metadata", "payload", "schema", "example", "headers", "checkpoint", "record"})
 EVENT_TYPE = re.compile(r"[a-zA-Z0-9\-_.]{1,128}")
 ROLES = ("admin", "viewer")
 INTEGERS = range(-(2**31), 2**31)

@@ -28,6 +28,9 @@ from shared_code.adapters.memory_retention import MemoryRetention
 from shared_code.adapters.memory_reviews import MemoryReviews
 from shared_code.adapters.memory_rows import Locks, Session, Table, View
 from shared_code.adapters.memory_sealed import MemorySealed, of_partner, of_replies
+from shared_code.adapters.memory_sync import Kept as KeptRecord
+from shared_code.adapters.memory_sync import MemorySyncRecords, MemorySyncSources
+from shared_code.adapters.memory_sync_jobs import MemorySyncJobs, Place
 from shared_code.adapters.memory_users import MemoryUsers
 from shared_code.model import (
     ApiKey,
@@ -38,14 +41,17 @@ from shared_code.model import (
     Event,
     EventType,
     InboundSecret,
+    Job,
     OAuthConnection,
     OAuthLink,
     OAuthProvider,
     OAuthState,
     Partner,
+    Quarantined,
     RecordName,
     Review,
     ReviewKind,
+    Source,
     User,
 )
 from shared_code.ports import Action, Clock, Transaction
@@ -81,6 +87,12 @@ class Tables:
     oauth_links: Table[bytes, OAuthLink] = field(default_factory=Table[bytes, OAuthLink])
     oauth_states: Table[bytes, OAuthState] = field(default_factory=Table[bytes, OAuthState])
     connections: Table[UUID, OAuthConnection] = field(default_factory=Table[UUID, OAuthConnection])
+    jobs: Table[UUID, Job] = field(default_factory=Table[UUID, Job])
+    latest: Table[Place, UUID] = field(default_factory=Table[Place, UUID])
+    fences: Table[int, bool] = field(default_factory=Table[int, bool])
+    sources: Table[tuple[UUID, str], Source | None] = field(default_factory=Table[tuple[UUID, str], Source | None])
+    known: Table[tuple[UUID, str, str], KeptRecord] = field(default_factory=Table[tuple[UUID, str, str], KeptRecord])
+    set_aside: Table[UUID, Quarantined] = field(default_factory=Table[UUID, Quarantined])
 
     def seen_by(self, session: Session, clock: Clock, after_commit: Callable[[Action], None]) -> Transaction:
         partners = View(self.partners, session)
@@ -104,6 +116,7 @@ class Tables:
             "oauth_connections.refresh_token": of_partner(connections, "refresh_token_encrypted"),
             "idempotency_replies.body": of_replies(replies),
         }
+        jobs = View(self.jobs, session)
         return Transaction(
             partners=MemoryPartners(partners),
             keys=MemoryApiKeys(View(self.keys, session), partners),
@@ -128,6 +141,9 @@ class Tables:
             oauth_links=MemoryOAuthLinks(View(self.oauth_links, session), partners),
             oauth_states=MemoryOAuthStates(states, partners),
             connections=MemoryOAuthConnections(connections, partners),
+            jobs=MemorySyncJobs(jobs, View(self.latest, session), View(self.fences, session), partners),
+            sources=MemorySyncSources(View(self.sources, session), partners),
+            records=MemorySyncRecords(View(self.known, session), View(self.set_aside, session), jobs, partners),
             after_commit=after_commit,
         )
 

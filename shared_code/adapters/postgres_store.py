@@ -43,6 +43,9 @@ from shared_code.adapters.postgres_retention import PostgresRetention
 from shared_code.adapters.postgres_reviews import PostgresReviews
 from shared_code.adapters.postgres_rows import Connection, trusting
 from shared_code.adapters.postgres_sealed import PostgresSealed
+from shared_code.adapters.postgres_sync_jobs import PostgresSyncJobs
+from shared_code.adapters.postgres_sync_records import PostgresSyncRecords
+from shared_code.adapters.postgres_sync_sources import PostgresSyncSources
 from shared_code.adapters.postgres_users import PostgresUsers
 from shared_code.ports import Action, Transaction
 
@@ -85,6 +88,9 @@ def tables(connection: Connection, after_commit: Callable[[Action], None]) -> Tr
         connections=PostgresOAuthConnections(connection),
         retention=PostgresRetention(connection),
         sealed=PostgresSealed(connection),
+        jobs=PostgresSyncJobs(connection),
+        sources=PostgresSyncSources(connection),
+        records=PostgresSyncRecords(connection),
         after_commit=after_commit,
     )
 

@@ -37,6 +37,7 @@ from shared_code.model import (
 from shared_code.ports.audit import AuditTrail, ChainHeads
 from shared_code.ports.oauth import OAuthConnections, OAuthLinks, OAuthProviders, OAuthStates
 from shared_code.ports.retention import Retention
+from shared_code.ports.sync import SyncJobs, SyncRecords, SyncSources
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -340,6 +341,9 @@ class Transaction:
     connections: OAuthConnections
     retention: Retention
     sealed: SealedValues
+    jobs: SyncJobs
+    sources: SyncSources
+    records: SyncRecords
     after_commit: Callable[[Action], None]
     """Runs the action once, right after the outermost transaction has committed; never if it rolls back."""
 

@@ -74,11 +74,20 @@ class DeliveryService:
             await note(transaction, caller, retried_fact(delivery), now)
         return delivery
 
-    async def recover(self, caller: Caller, endpoint: Endpoint, since: datetime, until: datetime, *, dry: bool) -> int:
+    async def recover(
+        self,
+        caller: Caller,
+        endpoint: Endpoint,
+        since: datetime,
+        until: datetime,
+        *,
+        dry: bool,
+        most: int = MOST_RECOVERED,
+    ) -> int:
         """How many failed and skipped deliveries of the period are owed again; with `dry`, would be."""
         now = self.now()
         async with self.store.transaction() as transaction:
-            found = await transaction.deliveries.failed(endpoint.endpoint_id, since, until, MOST_RECOVERED)
+            found = await transaction.deliveries.failed(endpoint.endpoint_id, since, until, most)
             if dry or not found:
                 return len(found)
             await self._owe(transaction, endpoint.partner_id, found, now)
