@@ -28,7 +28,7 @@ class PagingBody(RequestBody):
     model_config = ConfigDict(from_attributes=True)
 
     style: PagingStyle = Field(default=PagingStyle.CURSOR, strict=False)
-    size: int = Field(default=500, ge=1, le=5000, description="Records asked for at once.")
+    size: int = Field(default=1000, ge=1, le=5000, description="Records asked for at once.")
     param: Parameter | None = Field(default=None, description="Default: `page`, `offset` or `cursor`, by style.")
     size_param: Parameter | None = Field(default=None, description="Default: `per_page` or `limit`, by style.")
     next: Member = Field(default="next_cursor", description="Where the next cursor stands in an answer.")

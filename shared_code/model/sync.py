@@ -130,7 +130,7 @@ class PagingStyle(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paging:
     style: PagingStyle = PagingStyle.CURSOR
-    size: int = 500
+    size: int = 1000
     size_param: str = "limit"
     param: str = "cursor"
     """The query parameter that says which page: its number, its offset, or its cursor."""
