@@ -4,6 +4,7 @@ Pages by number, by offset, by cursor or by RFC 8288 links; changes by a query p
 What the partner says of itself (how many records, which page is next) is trusted before what was asked for.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from shared_code.ports import Fetched, Forward, Get, PageAsk, Returned, SyncFail
 WAIT_SECONDS = 30
 """After a 429 that does not say how long."""
 LONGEST_WAIT = 86_400
+LINK = re.compile(r"<([^<>]*)>([^<>]*)")
 MOST_RECORDS = 10_000
 """Of one page; more than that is no page."""
 
@@ -143,11 +145,10 @@ def next_link(header: str, ask: PageAsk) -> Json | None:
 
 
 def link_with(header: str, relation: str) -> str | None:
-    for part in header.split(",<"):
-        target, _, parameters = part.partition(">")
-        words = parameters.replace('"', "").replace(",", ";").split(";")
-        if f"rel={relation}" in (word.strip().lower() for word in words):
-            return target.strip().removeprefix("<").strip()
+    for target, parameters in LINK.findall(header):
+        words = re.split(r"[;,]", parameters.replace('"', "").lower())
+        if f"rel={relation}" in (word.replace(" ", "") for word in words):
+            return target.strip()
     return None
 
 
