@@ -61,7 +61,7 @@ class WebhookRetry:
                     )
             total = job.records_total or 1
             percent = min(99.99, 100 * (job.records_processed + sent) / total)
-            step = Step(checkpoint={}, progress_percent=percent, processed=sent, changed=sent)
+            step = Step(checkpoint={}, progress_percent=percent, processed=sent)
             return await self._advance(job, step, lease)
 
     async def _advance(self, job: Job, step: Step, lease: timedelta) -> Job:
