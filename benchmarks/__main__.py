@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import psycopg
 
-from benchmarks import events, growth, retention, startup, throughput
+from benchmarks import events, growth, retention, startup, sync, throughput
 from benchmarks.figures import Findings, Plan
 from benchmarks.load import CannotMeasure
 from benchmarks.report import Report
@@ -29,6 +29,7 @@ MEASUREMENTS: Mapping[str, Callable[[World, Plan], Findings]] = {
     "callers": throughput.measure_callers,
     "delivery": events.measure_delivery,
     "events": events.measure_publishing,
+    "sync": sync.measure,
     "growth": growth.measure,
     "retention": retention.measure,
     "startup": startup.measure,
@@ -41,6 +42,7 @@ names for --only:
   callers     200 callers at full speed
   delivery    from publishing an event to the partner's endpoint, at 100 a second
   events      events accepted a second
+  sync        records a second of a full sync, and its memory (with a million records; takes some minutes)
   growth      lists, key check and claim at a million rows (fills two databases; takes a minute or two)
   retention   requests while a million rows leave each of two tables (takes two minutes)
   startup     import and index of the app

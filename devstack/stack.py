@@ -16,6 +16,7 @@ import psutil
 
 from devstack import leftovers
 from devstack.console import Console
+from devstack.jobs import JobWatch
 from devstack.keeper import Keeper, State, listener
 from devstack.kept import is_free, kept_ports, write_private
 from devstack.parts import SERVICES, World
@@ -190,7 +191,9 @@ class Stack:
         say("Ctrl-C stops everything.")
 
     def serve(self) -> NoReturn:
+        jobs = JobWatch(self.world.postgres.url(), self.console.note)
         while True:
+            jobs.look(time.monotonic())
             changed = [keeper.look(time.monotonic()) for keeper in self.keepers.values()]
             if any(changed):
                 self.record()
