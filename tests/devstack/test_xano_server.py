@@ -331,6 +331,28 @@ async def test_of_two_items_with_one_external_id_the_later_counts(xano: httpx.As
     assert [row["total"] for row in (await xano.get(ORDERS)).json()] == [2]
 
 
+async def test_a_bulk_delete_takes_what_is_there(xano: httpx.AsyncClient) -> None:
+    items = [{"external_id": str(number), "number": f"N{number}"} for number in range(3)]
+    await xano.post(f"{ORDERS}/bulk_upsert", json={"items": items})
+    answer = await xano.post(f"{ORDERS}/bulk_delete", json={"external_ids": ["1", "2", "never there"]})
+    assert (answer.status_code, answer.json()) == (200, {"deleted": 2})
+    assert [row["external_id"] for row in (await xano.get(ORDERS)).json()] == ["0"]
+    assert refusal(await xano.post(f"{ORDERS}/bulk_delete", json={}))[2] == "Missing param: external_ids"
+
+
+async def test_a_batch_below_the_highest_fence_is_refused(xano: httpx.AsyncClient) -> None:
+    def batch(fence: int, number: str) -> dict[str, Any]:
+        return {"items": [{"external_id": "1", "number": number}], "fence": fence}
+
+    for fence, number, status in ((5, "first", 200), (5, "again", 200), (7, "later", 200), (6, "late", 400)):
+        answer = await xano.post(f"{ORDERS}/bulk_upsert", json=batch(fence, number))
+        assert answer.status_code == status
+    assert refusal(answer)[2] == "stale_fence"
+    late = await xano.post(f"{ORDERS}/bulk_delete", json={"external_ids": ["1"], "fence": 6})
+    assert refusal(late)[2] == "stale_fence"
+    assert [row["number"] for row in (await xano.get(ORDERS)).json()] == ["later"]
+
+
 async def test_a_bulk_upsert_is_all_or_nothing(xano: httpx.AsyncClient) -> None:
     clash = [{"external_id": "1", "number": "A-1"}, {"external_id": "2", "number": "A-1"}]
     answer = await xano.post(f"{ORDERS}/bulk_upsert", json={"items": clash})
