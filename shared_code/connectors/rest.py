@@ -134,11 +134,13 @@ def next_link(header: str, ask: PageAsk) -> Json | None:
     target = link_with(header, "next")
     if target is None:
         return None
-    base = urlsplit(ask.base.rstrip("/") + "/")
-    link = urlsplit(urljoin(f"{base.scheme}://{base.netloc}{base.path}{ask.reading.path.strip('/')}", target))
-    if (link.scheme, link.netloc) != (base.scheme, base.netloc) or not link.path.startswith(base.path):
+    base = urlsplit(ask.base)
+    below = base.path.rstrip("/") + "/"
+    link = urlsplit(urljoin(f"{base.scheme}://{base.netloc}{below}{ask.reading.path.strip('/')}", target))
+    if (link.scheme, link.netloc) != (base.scheme, base.netloc) or not link.path.startswith(below):
         raise unusable("The link to the next page leads away from the partner's api_endpoint.")
-    following = {"path": link.path.removeprefix(base.path), "query": link.query}
+    query = urlencode([pair for pair in parse_qsl(link.query, keep_blank_values=True) if pair[0] not in ask.hidden])
+    following = {"path": link.path.removeprefix(below), "query": query}
     if ask.position and {name: ask.position.get(name) for name in following} == following:
         raise unusable("The partner's API links a page to itself; that would never end.")
     return following

@@ -136,6 +136,8 @@ class PageAsk:
     since: str | None
     """Only what changed at or after this cursor; None: everything."""
     validators: Mapping[str, str] = field(default_factory=dict[str, str])
+    hidden: frozenset[str] = frozenset()
+    """Query parameters that carry credentials, or are sent anyway: never a part of a position, which is kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

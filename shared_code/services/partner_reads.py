@@ -1,6 +1,7 @@
 """Reads of a partner's API that the gateway makes for itself: with the partner's credentials, behind its circuit."""
 
 from dataclasses import dataclass, replace
+from urllib.parse import parse_qsl, urlsplit
 
 from shared_code import errors
 from shared_code.model import ErrorClass, Partner
@@ -22,6 +23,11 @@ class PartnerReads:
             return await self._guarded(partner, replace(request, query=query, headers=headers))
 
         return get
+
+    async def hidden(self, partner: Partner) -> frozenset[str]:
+        """Names of the query parameters that every request carries."""
+        injection, own = await self._injection(partner), urlsplit(partner.api_endpoint or "").query
+        return frozenset(name for name, _ in parse_qsl(f"{injection.query}&{own}", keep_blank_values=True))
 
     async def _injection(self, partner: Partner) -> Injection:
         try:

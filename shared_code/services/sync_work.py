@@ -110,6 +110,7 @@ class SyncWork:
             position=at.position,
             since=at.since,
             validators=self.source.validators if incremental else {},
+            hidden=await self.tools.reads.hidden(self.partner),
         )
         get = self.tools.reads.of(self.partner, self.caller.origin.request_id)
         return await self.tools.connectors[reading.connector].fetch(get, ask)

@@ -79,6 +79,12 @@ async def test_a_link_that_leads_away_is_not_followed(link: str):
     assert (failure.error_class, "away" in failure.message) == (ErrorClass.CONFIG, True)
 
 
+async def test_a_credential_in_a_link_is_not_kept():
+    link = '<https://shop.example/api/orders?api_key=secret&page=2>; rel="next"'
+    found = await fetch(Partner(answer({"data": [1]}, link=link)), LINKS, hidden=frozenset({"api_key"}))
+    assert found.next == {"path": "orders", "query": "page=2"}
+
+
 @pytest.mark.parametrize("link", ["", "nonsense", '<a>; rel="prev"', "<>"])
 async def test_without_a_link_to_the_next_page_that_was_the_last(link: str):
     assert (await fetch(Partner(answer({"data": [1]}, link=link)), LINKS)).next is None
