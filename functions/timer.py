@@ -27,13 +27,18 @@ WORK: dict[str, Job] = {}
 """Every timer of the app, by name."""
 
 
-def timer(blueprint: func.Blueprint, setting: str) -> Callable[[Job], Job]:
-    """Registers the function below it under its own name; `setting` is the app setting that holds its schedule."""
+def timer(blueprint: func.Blueprint, setting: str, *, everywhere: bool = False) -> Callable[[Job], Job]:
+    """Registers the function below it under its own name; `setting` is the app setting that holds its schedule.
+
+    With `everywhere` every instance works on schedule, not one alone: for work that is held by leases of its own.
+    """
 
     def register(job: Job) -> Job:
         name = job.__name__
         WORK[name] = job
-        TIMERS[name] = Timer(name=name, summary=" ".join((job.__doc__ or name).split()), setting=setting)
+        TIMERS[name] = Timer(
+            name=name, summary=" ".join((job.__doc__ or name).split()), setting=setting, everywhere=everywhere
+        )
 
         async def function(timer: func.TimerRequest) -> None:
             house = await gateway.current()

@@ -61,7 +61,7 @@ async def sync_dispatch(gateway: Gateway) -> int:
     return await gateway.sync_sources.dispatch()
 
 
-@timer(bp, "JOB_RUN_SCHEDULE")
+@timer(bp, "JOB_RUN_SCHEDULE", everywhere=True)
 async def job_run(gateway: Gateway) -> int:
     """Works the jobs that are due."""
     return await gateway.sync_runner.run()

@@ -298,7 +298,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         audit_hot_days=read.number("AUDIT_HOT_DAYS", 90, high=3650),
         schedules={name: text for name, text in environ.items() if name.endswith("_SCHEDULE")},
         webhook_max_attempts=read.number("WEBHOOK_MAX_ATTEMPTS", 8, high=50),
-        sync_slice_seconds=read.number("SYNC_SLICE_SECONDS", 240, high=540),
+        sync_slice_seconds=read.number("SYNC_SLICE_SECONDS", 200, high=540),
         sync_lease_seconds=read.number("SYNC_LEASE_SECONDS", 60, high=3600),
         sync_backoff_seconds=read.number("SYNC_BACKOFF_SECONDS", 15, high=300),
         sync_jobs_at_once=read.number("SYNC_JOBS_AT_ONCE", 4, high=50),
