@@ -1,5 +1,7 @@
 """Reads of a partner's API that the gateway makes for itself: with the partner's credentials, behind its circuit."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from urllib.parse import parse_qsl, urlsplit
 
@@ -16,29 +18,31 @@ class PartnerReads:
     circuit: Circuit
 
     def of(self, partner: Partner, request_id: str) -> Get:
+        """A token that the partner takes no longer is renewed once, as it is for the proxy."""
+
         async def get(request: Forward) -> Returned:
-            injection = await self._injection(partner)
-            query = "&".join(part for part in (request.query, injection.query) if part)
-            headers = {**request.headers, "User-Agent": "PinkSync/1", "X-Request-Id": request_id, **injection.headers}
-            return await self._guarded(partner, replace(request, query=query, headers=headers))
+            async def send(injection: Injection) -> Returned:
+                query = "&".join(part for part in (request.query, injection.query) if part)
+                own = {"User-Agent": "PinkSync/1", "X-Request-Id": request_id}
+                headers = {**request.headers, **own, **injection.headers}
+                return await self._guarded(partner, replace(request, query=query, headers=headers))
+
+            with no_credentials_is_auth():
+                return await self.credentials.call(partner, send)
 
         return get
 
     async def hidden(self, partner: Partner) -> frozenset[str]:
         """Names of the query parameters that every request carries."""
-        injection, own = await self._injection(partner), urlsplit(partner.api_endpoint or "").query
+        with no_credentials_is_auth():
+            injection = await self.credentials.injection(partner)
+        own = urlsplit(partner.api_endpoint or "").query
         return frozenset(name for name, _ in parse_qsl(f"{injection.query}&{own}", keep_blank_values=True))
-
-    async def _injection(self, partner: Partner) -> Injection:
-        try:
-            return await self.credentials.injection(partner)
-        except errors.Conflict as conflict:
-            raise SyncFailed(ErrorClass.AUTH, conflict.message) from conflict
 
     async def _guarded(self, partner: Partner, request: Forward) -> Returned:
         """The proxy's own circuit: a partner that fails is left alone by both."""
         if not partner.api_endpoint:
-            raise errors.Conflict("The partner has no api_endpoint to read from.")
+            raise SyncFailed(ErrorClass.CONFIG, "The partner has no api_endpoint to read from.")
         name = f"partner:{partner.partner_id}"
         if not await self.circuit.closed(name):
             raise errors.CircuitOpen()
@@ -49,3 +53,12 @@ class PartnerReads:
             raise
         await self.circuit.report(name, ok=True)
         return returned
+
+
+@contextmanager
+def no_credentials_is_auth() -> Generator[None]:
+    """A partner that is not connected, or whose grant has ended, cannot be read until somebody acts."""
+    try:
+        yield
+    except errors.Conflict as conflict:
+        raise SyncFailed(ErrorClass.AUTH, conflict.message) from conflict
