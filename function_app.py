@@ -7,6 +7,7 @@ from functions import (
     deliveries,
     events,
     inbound,
+    metrics,
     oauth,
     operations,
     partners,
@@ -32,6 +33,7 @@ for door in (
     sync,
     sync_sources,
     operations,
+    metrics,
     timers,
     timer_control,
 ):

@@ -8,7 +8,9 @@ No decorator is ever put above `endpoint()`: one above `@bp.route` would be sile
 whatever it guards (facts/azure-functions.md §0.1).
 """
 
+import hmac
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Unpack
@@ -20,7 +22,7 @@ from functions import body as bodies
 from functions import replies
 from functions.request import Incoming, incoming
 from functions.route import ALL_METHODS, Access, Call, Endpoint, Handler, Nothing, Options, Reply
-from shared_code import errors, gateway
+from shared_code import errors, gateway, telemetry
 from shared_code.errors import PinkSyncError
 from shared_code.gateway import Gateway
 from shared_code.model import Caller, LimitState
@@ -93,6 +95,7 @@ class Exchange:
 
     request: Incoming
     admission: Admission | None = None
+    house: Gateway | None = None
 
     def headers(self) -> dict[str, str]:
         """Names in lower case, as `replies.sent` wants them."""
@@ -107,24 +110,51 @@ class Exchange:
 
 
 async def serve(made: Endpoint, req: func.HttpRequest) -> func.HttpResponse:
+    """Answers whatever happens; counts the request and, where spans are collected, is one of them."""
+    began = time.perf_counter()
     exchange = Exchange(incoming(req))
-    try:
-        answer = await answered(made, exchange)
-    except PinkSyncError as error:
-        if error.status >= 500:
-            logger.warning("%s %s: %s %s", exchange.request.request_id, made.name, error.code, cause(error))
-        answer = replies.problem(error, exchange.request.request_id)
-    except SettingsError as error:
-        logger.error("%s %s: %s", exchange.request.request_id, made.name, error)
-        answer = replies.problem(errors.Unavailable(headers={"Retry-After": "5"}), exchange.request.request_id)
-    except Exception as error:
-        logger.exception("%s %s: %s", exchange.request.request_id, made.name, type(error).__name__)
-        answer = replies.problem(PinkSyncError(), exchange.request.request_id)
+    with telemetry.span(made.name, **{"pinksync.request_id": exchange.request.request_id}):
+        answer = await safely_answered(made, exchange)
+        told(made, exchange, answer.status, time.perf_counter() - began)
     return replies.sent(answer, exchange.headers())
 
 
+def told(made: Endpoint, exchange: Exchange, status: int, seconds: float) -> None:
+    """The request in the tally; one whose trace is kept is a custom event too."""
+    request, code = exchange.request, str(status)
+    telemetry.REQUESTS.add(seconds, made.route, request.method, code)
+    if exchange.house:
+        exchange.house.metrics.counted()
+    if telemetry.sampled():
+        partner = exchange.admission.grant.partner_id if exchange.admission else None
+        telemetry.custom_event(
+            "ApiRequest",
+            partnerId=str(partner or ""),
+            endpoint=made.route,
+            method=request.method,
+            statusCode=code,
+            durationMs=f"{seconds * 1000:.1f}",
+            requestId=request.request_id,
+        )
+
+
+async def safely_answered(made: Endpoint, exchange: Exchange) -> Answer:
+    try:
+        return await answered(made, exchange)
+    except PinkSyncError as error:
+        if error.status >= 500:
+            logger.warning("%s %s: %s %s", exchange.request.request_id, made.name, error.code, cause(error))
+        return replies.problem(error, exchange.request.request_id)
+    except SettingsError as error:
+        logger.error("%s %s: %s", exchange.request.request_id, made.name, error)
+        return replies.problem(errors.Unavailable(headers={"Retry-After": "5"}), exchange.request.request_id)
+    except Exception as error:
+        logger.exception("%s %s: %s", exchange.request.request_id, made.name, type(error).__name__)
+        return replies.problem(PinkSyncError(), exchange.request.request_id)
+
+
 async def answered(made: Endpoint, exchange: Exchange) -> Answer:
-    house = await gateway.current()
+    house = exchange.house = await gateway.current()
     caller = await admitted(made, exchange, house)
     request = exchange.request
     check_text(made, request)
@@ -152,6 +182,8 @@ async def admitted(made: Endpoint, exchange: Exchange, house: Gateway) -> Caller
     if made.access in (Access.OPEN, Access.SIGNED):
         check_address(house, address)
         return None
+    if made.access is Access.METRICS and is_metrics_token(house, request):
+        return None
     try:
         admission = exchange.admission = await house.access.admit(request.presented_key(), address, ask(made, request))
     except errors.Unauthorized:
@@ -163,6 +195,11 @@ async def admitted(made: Endpoint, exchange: Exchange, house: Gateway) -> Caller
     admission.check_standing()
     check_rights(made, caller, request)
     return caller
+
+
+def is_metrics_token(house: Gateway, request: Incoming) -> bool:
+    token = house.settings.metrics_token
+    return token is not None and hmac.compare_digest(token.encode(), (request.presented_key() or "").encode())
 
 
 def ask(made: Endpoint, request: Incoming) -> Ask:
@@ -184,7 +221,7 @@ def check_address(house: Gateway, address: str | None) -> None:
 
 
 def check_rights(made: Endpoint, caller: Caller, request: Incoming) -> None:
-    if made.access is Access.ADMIN and not caller.is_admin:
+    if made.access in (Access.ADMIN, Access.METRICS) and not caller.is_admin:
         raise errors.AdminOnly()
     scope = made.scope.format_map(request.path) if made.scope else None
     if scope and not caller.holds(scope):

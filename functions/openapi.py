@@ -122,6 +122,7 @@ def describe(made: Endpoint) -> str:
         Access.SIGNED: "Needs a valid signature.",
         Access.KEY: "Needs any valid key; a partner's key sees only its own.",
         Access.ADMIN: "Needs an admin key.",
+        Access.METRICS: "Needs an admin key, or the metrics token as if it were one.",
     }
     scope = f" Needs the scope `{made.scope}`." if made.scope else ""
     return f"{made.summary}\n\n{who[made.access]}{scope}"
@@ -195,7 +196,7 @@ def problems(made: Endpoint) -> list[int]:
     asks_for_a_partner = made.query is not None and "partner_id" in made.query.model_fields
     passes_on = made.access is Access.KEY and (made.cached or made.raw_body)
     rules = (
-        (made.access in (Access.KEY, Access.ADMIN), {401, 403, 429, 503}),
+        (made.access not in (Access.OPEN, Access.SIGNED), {401, 403, 429, 503}),
         (made.query or made.body, {400}),
         (made.body, {411, 413, 415, 422}),
         ("{" in made.route or made.body or asks_for_a_partner, {404}),

@@ -27,6 +27,8 @@ class Access(StrEnum):
     KEY = "key"
     """Any valid key; the service shows it nothing but its own partner's."""
     ADMIN = "admin"
+    METRICS = "metrics"
+    """An admin key, or the token that monitoring tools have."""
 
 
 class Nothing(BaseModel):

@@ -37,6 +37,7 @@ from shared_code.adapters.redis_circuit import RedisCircuit
 from shared_code.adapters.redis_client import Outage, connect
 from shared_code.adapters.redis_entra import EntraCredentials, without_user
 from shared_code.adapters.redis_key_use import RedisKeyUse
+from shared_code.adapters.redis_shared_counts import RedisSharedCounts
 from shared_code.adapters.redis_strikes import RedisStrikes
 from shared_code.adapters.redis_wire import RedisWire
 from shared_code.adapters.svix_webhooks import SvixWebhooks
@@ -83,6 +84,7 @@ from shared_code.services.inbound import InboundService
 from shared_code.services.intake import Intake
 from shared_code.services.key_use import KeyUseService
 from shared_code.services.limits import LimitAlerts
+from shared_code.services.metrics import MetricsService
 from shared_code.services.oauth import OAuthFlow
 from shared_code.services.oauth_settings import ConnectionService
 from shared_code.services.operational import OperationalService
@@ -438,6 +440,10 @@ class Gateway:
         return Bootstrap(self.store, self.ring, passwords, self.now)
 
     @cached_property
+    def metrics(self) -> MetricsService:
+        return MetricsService(self.store, RedisSharedCounts(self.redis, self.outage), self.now)
+
+    @cached_property
     def readiness(self) -> ReadinessService:
         probes: dict[str, Probe] = {
             "postgres": lambda: answered(self.store.ping()),
@@ -460,6 +466,7 @@ class Gateway:
             self._keeping.cancel()
         made = self.__dict__
         for name in (
+            "metrics",
             "relay",
             "webhooks",
             "backend",
@@ -485,6 +492,14 @@ def dropped(before: Mapping[str, bytes], now: Mapping[str, bytes]) -> Mapping[st
 async def answered(question: Awaitable[None]) -> Health:
     await question
     return Health.OK
+
+
+def watch(settings: Settings) -> None:
+    """Telemetry, where it is set up. Its library is imported only then: that takes half a second."""
+    if settings.telemetry_connection_string:
+        from shared_code.adapters import azure_monitor
+
+        azure_monitor.configure(settings.telemetry_connection_string)
 
 
 _gateways: WeakKeyDictionary[asyncio.AbstractEventLoop, Gateway] = WeakKeyDictionary()
@@ -527,6 +542,7 @@ async def _open() -> Gateway:
         await identity.close()
         raise
     redaction.remember(settings.secrets())
+    watch(settings)
     gateway = Gateway(settings, identity=identity, secrets=secrets)
     if vault:
         gateway.keep_current(configuration)

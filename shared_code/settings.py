@@ -82,6 +82,9 @@ class Settings:
     token_keyring: Mapping[str, bytes] = field(repr=False)
     """kid → key, newest first: the first one encrypts, all decrypt."""
     metrics_token: str | None = field(repr=False)
+    """What monitoring tools present to read /metrics; without it only an admin key may."""
+    telemetry_connection_string: str | None = field(repr=False)
+    """Of Application Insights; without it nothing is sent."""
     key_mode: str
     """`live` or `test`: which API keys this deployment makes and takes."""
     admin_rate_limit_per_minute: int
@@ -284,6 +287,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         key_pepper=read.key("KEY_PEPPER"),
         cache_key=read.key("CACHE_KEY"),
         token_keyring=read.keyring("TOKEN_KEYRING"),
+        telemetry_connection_string=read.optional("APPLICATIONINSIGHTS_CONNECTION_STRING"),
         metrics_token=read.optional("METRICS_TOKEN"),
         key_mode=read.parsed("KEY_MODE", one_of("live", "test"), "live or test", "live") or "live",
         admin_rate_limit_per_minute=read.number("ADMIN_RATE_LIMIT_PER_MINUTE", 60_000),

@@ -13,6 +13,7 @@ from shared_code.adapters.memory_audit import MemoryAuditTrail, MemoryChainHeads
 from shared_code.adapters.memory_deliveries import MemoryDeliveries, Watched
 from shared_code.adapters.memory_endpoints import MemoryEndpoints
 from shared_code.adapters.memory_events import MemoryEvents, MemoryEventTypes
+from shared_code.adapters.memory_figures import MemoryFigures
 from shared_code.adapters.memory_inbox import MemoryInboundSecrets, MemoryInbox, Received, Written
 from shared_code.adapters.memory_oauth import (
     MemoryOAuthConnections,
@@ -144,7 +145,18 @@ class Tables:
             jobs=MemorySyncJobs(jobs, View(self.latest, session), View(self.fences, session), partners),
             sources=MemorySyncSources(View(self.sources, session), partners),
             records=MemorySyncRecords(View(self.known, session), View(self.set_aside, session), jobs, partners),
+            figures=self._figures(session, partners, clock),
             after_commit=after_commit,
+        )
+
+    def _figures(self, session: Session, partners: View[UUID, Partner], clock: Clock) -> MemoryFigures:
+        return MemoryFigures(
+            partners=partners,
+            debts=View(self.debts, session),
+            received=View(self.received, session),
+            reviews=View(self.reviews, session),
+            deliveries=View(self.deliveries, session),
+            clock=clock,
         )
 
     def _retention(

@@ -21,13 +21,14 @@ from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import set_json_loads
 from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
-from shared_code import errors
+from shared_code import errors, telemetry
 from shared_code.adapters.azure_identity import Token
 from shared_code.adapters.postgres_api_keys import PostgresApiKeys
 from shared_code.adapters.postgres_audit import PostgresAuditTrail, PostgresChainHeads
 from shared_code.adapters.postgres_deliveries import PostgresDeliveries
 from shared_code.adapters.postgres_endpoints import PostgresEndpoints
 from shared_code.adapters.postgres_events import PostgresEvents, PostgresEventTypes
+from shared_code.adapters.postgres_figures import PostgresFigures
 from shared_code.adapters.postgres_inbox import PostgresInboundSecrets, PostgresInbox
 from shared_code.adapters.postgres_oauth import (
     PostgresOAuthConnections,
@@ -91,6 +92,7 @@ def tables(connection: Connection, after_commit: Callable[[Action], None]) -> Tr
         jobs=PostgresSyncJobs(connection),
         sources=PostgresSyncSources(connection),
         records=PostgresSyncRecords(connection),
+        figures=PostgresFigures(connection),
         after_commit=after_commit,
     )
 
@@ -145,6 +147,7 @@ def translated() -> Iterator[None]:
             "Another change to the same thing is under way.", headers={"Retry-After": "1"}
         ) from error
     except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, TooManyRequests) as error:
+        telemetry.DATABASE_ERRORS.add()
         raise errors.StoreUnavailable(headers={"Retry-After": "5"}) from error
     except psycopg.Error as error:
         raise errors.PinkSyncError() from error
@@ -211,7 +214,7 @@ class PostgresStore:
     @asynccontextmanager
     async def _begin(self) -> AsyncIterator[Transaction]:
         actions: list[Action] = []
-        with translated():
+        with telemetry.span("postgresql transaction"), translated():
             pool = await self._ready()
             async with pool.connection() as connection, connection.transaction():
                 opened = Open(tables(connection, actions.append))
@@ -227,7 +230,7 @@ class PostgresStore:
 
     @asynccontextmanager
     async def _read(self) -> AsyncIterator[Transaction]:
-        with translated():
+        with telemetry.span("postgresql reading"), translated():
             pool = await self._ready()
             async with pool.connection() as connection:
                 yield tables(connection, not_here)

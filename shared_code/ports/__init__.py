@@ -7,6 +7,7 @@ service: WebhookServiceUnavailable); no library's exception comes through. What 
 from shared_code.ports.access import ONLY_ACCESS, AccessCache, AddressLimit, Ask, Cipher, KeyHasher, Look
 from shared_code.ports.audit import AuditArchive, AuditFilter, AuditTrail, ChainHeads, StoredLink
 from shared_code.ports.backends import Answers, Backend, Circuit, Forward, KeyUse, PartnerApi, Returned, Strikes
+from shared_code.ports.metrics import Counts, FigureBook, Figures, SharedCounts
 from shared_code.ports.oauth import (
     AuthorizationServer,
     IssuedTokens,
@@ -78,6 +79,7 @@ __all__ = [
     "Circuit",
     "Clock",
     "Connector",
+    "Counts",
     "Deliveries",
     "DeliveryFilter",
     "Endpoints",
@@ -85,6 +87,8 @@ __all__ = [
     "EventTypes",
     "Events",
     "Fetched",
+    "FigureBook",
+    "Figures",
     "Forward",
     "Get",
     "InboundSecrets",
@@ -120,6 +124,7 @@ __all__ = [
     "SealedValues",
     "Secret",
     "Secrets",
+    "SharedCounts",
     "Shelf",
     "SignatureCheck",
     "StaleFence",

@@ -35,6 +35,7 @@ from shared_code.model import (
     User,
 )
 from shared_code.ports.audit import AuditTrail, ChainHeads
+from shared_code.ports.metrics import FigureBook
 from shared_code.ports.oauth import OAuthConnections, OAuthLinks, OAuthProviders, OAuthStates
 from shared_code.ports.retention import Retention
 from shared_code.ports.sync import SyncJobs, SyncRecords, SyncSources
@@ -344,6 +345,7 @@ class Transaction:
     jobs: SyncJobs
     sources: SyncSources
     records: SyncRecords
+    figures: FigureBook
     after_commit: Callable[[Action], None]
     """Runs the action once, right after the outermost transaction has committed; never if it rolls back."""
 

@@ -3,7 +3,7 @@
 import logging
 from dataclasses import dataclass
 
-from shared_code import errors
+from shared_code import errors, telemetry
 from shared_code.model import Caller, Severity
 from shared_code.ports import Clock, Store
 from shared_code.services.audit import Fact, note, system_caller
@@ -23,6 +23,7 @@ class LimitAlerts:
 
     async def refused(self, caller: Caller, refusals: int) -> None:
         """Called at every refusal; acts on the tenth within an hour. Never fails the request it is told of."""
+        telemetry.LIMIT_REFUSALS.add(str(caller.partner_id or ""))
         if refusals != REFUSALS_TO_TELL or caller.partner_id is None:
             return
         try:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 from urllib.parse import quote
 
-from shared_code import errors
+from shared_code import errors, telemetry
 from shared_code.model import carrier
 from shared_code.ports import Answers, Backend, Circuit, Forward, Returned
 from shared_code.services.backend_answers import (
@@ -83,7 +83,9 @@ class ResourceService:
     async def read(self, call: ResourceCall) -> ResourceAnswer:
         kept = Kept.from_bytes(call.kept) if call.kept else None
         if kept and not call.fresh and kept.fresh(time.time()):
+            telemetry.CACHE_HITS.add()
             return conditional(call, from_kept(kept, "HIT"))
+        telemetry.CACHE_MISSES.add()
         try:
             returned = tagged(understood(await self._read_once(call)))
         except (errors.BackendUnavailable, errors.BackendFailed):

@@ -1,0 +1,113 @@
+"""Telemetry to Azure Monitor, by Microsoft's own OpenTelemetry distribution (facts/azure-functions.md §5, way B).
+
+Set up once per process, and only with a connection string; then custom events, logs, spans and the tally go there
+in the background. Whatever passes is redacted first. The host makes the request's own span; ours lie inside it.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from opentelemetry import metrics, trace
+from opentelemetry.metrics import CallbackOptions, Observation
+from opentelemetry.sdk._logs import LogRecordProcessor, ReadWriteLogRecord
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+from opentelemetry.trace import Span, Tracer
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from shared_code import telemetry
+from shared_code.redaction import redact, redact_mapping
+from shared_code.telemetry import Labels
+
+UNUSED = ("django", "fastapi", "flask", "psycopg2", "requests", "urllib", "urllib3")
+"""What the distribution would watch besides, and nothing here uses."""
+
+logger = logging.getLogger("pinksync.telemetry")
+
+
+def configure(connection_string: str) -> None:
+    """Never raises: without telemetry everything else goes on. A second call in a process does nothing."""
+    if telemetry.collected.by:
+        return
+    try:
+        _configure(connection_string)
+    except Exception as error:
+        logger.error("telemetry could not be set up: %s", type(error).__name__)
+
+
+def _configure(connection_string: str) -> None:
+    from azure.monitor.opentelemetry import configure_azure_monitor  # 0.7 s, and only paid where it is wanted
+
+    configure_azure_monitor(
+        connection_string=connection_string,
+        logger_name="pinksync",
+        enable_live_metrics=False,
+        enable_performance_counters=False,
+        span_processors=[RedactedSpans()],
+        log_record_processors=[RedactedLogs()],
+        instrumentation_options={name: {"enabled": False} for name in UNUSED},
+    )
+    telemetry.events.setLevel(logging.INFO)
+    count_with(metrics.get_meter("pinksync"))
+    telemetry.collected.by = OpenTelemetryTracing(trace.get_tracer("pinksync"))
+
+
+def count_with(meter: metrics.Meter) -> None:
+    """The tally's counters are read when they are due to be sent; only durations are told one by one."""
+    for counter in telemetry.COUNTERS:
+        meter.create_observable_counter(counter.name, [observed(counter)], description=counter.help)
+    duration = telemetry.REQUESTS
+    histogram = meter.create_histogram(
+        duration.name, unit="s", description=duration.help, explicit_bucket_boundaries_advisory=telemetry.BOUNDS
+    )
+    duration.record = lambda seconds, labels: histogram.record(seconds, named(duration.labels, labels))
+
+
+def observed(counter: telemetry.Counter) -> Callable[[CallbackOptions], Iterable[Observation]]:
+    return lambda _: [Observation(value, named(counter.labels, labels)) for labels, value in counter.values.items()]
+
+
+def named(names: Labels, values: Labels) -> dict[str, str]:
+    return dict(zip(names, values, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class OpenTelemetryTracing:
+    tracer: Tracer
+
+    def span(self, name: str, attributes: Mapping[str, str]) -> AbstractContextManager[Span]:
+        """An error inside is marked on it by its kind alone."""
+        return self.tracer.start_as_current_span(name, attributes=attributes, record_exception=False)
+
+    def traceparent(self) -> str | None:
+        carrier: dict[str, str] = {}
+        TraceContextTextMapPropagator().inject(carrier)
+        return carrier.get("traceparent")
+
+    def sampled(self) -> bool:
+        return trace.get_current_span().is_recording()
+
+
+class RedactedSpans(SpanProcessor):
+    """Runs before the exporter's own: an ended span gives its attributes only to read, so they are put back inside."""
+
+    def on_end(self, span: ReadableSpan) -> None:
+        if span.attributes:
+            span._attributes = redact_mapping(span.attributes)  # pyright: ignore[reportPrivateUsage]
+        span._name = redact(span.name)  # pyright: ignore[reportPrivateUsage]
+
+
+class RedactedLogs(LogRecordProcessor):
+    def on_emit(self, log_record: ReadWriteLogRecord) -> None:
+        record = log_record.log_record
+        if isinstance(record.body, str):
+            record.body = redact(record.body)
+        if record.attributes:
+            record.attributes = redact_mapping(record.attributes)
+
+    def shutdown(self) -> None:
+        """Nothing is kept here."""
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        return True
