@@ -20,6 +20,8 @@ class Delivery:
     event_id: str | None
     endpoint: Endpoint
     payload: bytes
+    headers: dict[str, str]
+    """The message's own, beside the endpoint's."""
     settled: bool
 
     @property
@@ -41,6 +43,7 @@ def load(db: sqlite3.Connection, task: Task) -> Delivery | None:
         event_id=row["event_id"],
         endpoint=Endpoint.of(row),
         payload=row["payload"],
+        headers=dict(db.execute("SELECT name, value FROM message_header WHERE msg_id = ?", (task.msg_id,)).fetchall()),
         settled=row["next_attempt"] is None and row["last_status"] != Status.SENDING,
     )
 
@@ -57,6 +60,7 @@ def headers(delivery: Delivery, at: int, *, whitelabel: bool) -> dict[str, str]:
         f"{prefix}-id": msg_id,
         f"{prefix}-timestamp": str(timestamp),
         f"{prefix}-signature": signing.signatures(keys, msg_id, timestamp, delivery.payload),
+        **delivery.headers,
         **delivery.endpoint.headers,
     }
 

@@ -1,7 +1,7 @@
 """Accepts a message and gives it to the endpoints that listen (facts/svix.md §2, Fan-out)."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from devstack.svix_server import clock, endpoint, ids, message
 from devstack.svix_server.attempt import Trigger
@@ -21,6 +21,7 @@ class NewMessage:
     event_id: str | None = None
     channels: list[str] | None = None
     retention_days: int = DEFAULT_RETENTION_DAYS
+    headers: dict[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ class Fanout:
             payload=new.payload,
         )
         message.insert(self.store.db, accepted, expires_at=now + new.retention_days * clock.DAY)
+        message.insert_headers(self.store.db, accepted, new.headers)
         return accepted
 
     def _send(self, accepted: Message, endpoint_ids: Iterable[str]) -> None:

@@ -11,6 +11,7 @@ _BATCH = 2_000
 
 _EXPIRED = (
     "DELETE FROM idempotent_reply WHERE key IN (SELECT key FROM idempotent_reply WHERE expires_at < ? LIMIT ?)",
+    "DELETE FROM message_header WHERE msg_id IN (SELECT msg_id FROM content WHERE expires_at < ? LIMIT ?)",
     "DELETE FROM content WHERE msg_id IN (SELECT msg_id FROM content WHERE expires_at < ? LIMIT ?)",
 )
 

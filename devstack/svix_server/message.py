@@ -1,6 +1,7 @@
 """Messages and their payloads, kept as the bytes that were posted (facts/svix.md §1, §2)."""
 
 import sqlite3
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,6 +85,11 @@ def insert(db: sqlite3.Connection, message: Message, expires_at: int) -> None:
     except sqlite3.IntegrityError:
         raise conflict() from None
     db.execute("INSERT INTO content VALUES (?, ?, ?)", (message.id, message.payload, expires_at))
+
+
+def insert_headers(db: sqlite3.Connection, message: Message, headers: Mapping[str, str]) -> None:
+    rows = [(message.id, name, value) for name, value in headers.items()]
+    db.executemany("INSERT OR REPLACE INTO message_header VALUES (?, ?, ?)", rows)
 
 
 def expunge(db: sqlite3.Connection, message: Message) -> None:

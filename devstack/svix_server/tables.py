@@ -42,6 +42,10 @@ CREATE TABLE IF NOT EXISTS content (
 );
 CREATE INDEX IF NOT EXISTS content_expiry ON content (expires_at);
 
+CREATE TABLE IF NOT EXISTS message_header (
+    msg_id TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (msg_id, name)
+) WITHOUT ROWID;
+
 CREATE TABLE IF NOT EXISTS destination (
     endpoint_id TEXT NOT NULL, msg_id TEXT NOT NULL, next_attempt INTEGER,
     last_status INTEGER NOT NULL DEFAULT 3, succeeded INTEGER NOT NULL DEFAULT 0,

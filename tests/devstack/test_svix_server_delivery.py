@@ -15,6 +15,7 @@ from svix.models import (
     EndpointHeadersIn,
     EndpointSecretRotateIn,
     EventTypeIn,
+    MessageIn,
     MessageStatus,
     StatusCodeClass,
 )
@@ -122,6 +123,16 @@ class TestSigning:
         assert inbox.first().body == "not JSON: é".encode()
         read = svix.message.get(app, sent.id, MessageGetOptions(with_content=True))
         assert read.payload == {"expired": True}
+
+    def test_the_headers_of_a_message_go_along_with_every_attempt(self, svix: Svix, app: str, receiver: Receiver):
+        inbox = receiver.inbox()
+        endpoint = listen(svix, app, inbox)
+        traced = MessageIn(event_type="t", payload={}, transformations_params={"headers": {"traceparent": "00-a-b-01"}})
+        sent = svix.message.create(app, traced)
+        assert inbox.first().headers["traceparent"] == "00-a-b-01"
+        svix.message_attempt.resend(app, sent.id, endpoint)
+        again = eventually(lambda: inbox.received[1:])
+        assert again[0].headers["traceparent"] == "00-a-b-01"
 
     def test_custom_headers_go_along_and_credentials_become_basic(self, svix: Svix, app: str, receiver: Receiver):
         inbox = receiver.inbox()

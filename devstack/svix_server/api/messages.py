@@ -18,6 +18,8 @@ from devstack.svix_server.reply import NO_CONTENT, Reply
 
 class TransformationsParams(Body):
     raw_payload: str | None = None
+    headers: dict[str, str] | None = None
+    """Go out with each webhook of the message, as the SDK's own `message_in_raw` relies on."""
 
 
 class MessageIn(Body):
@@ -47,6 +49,7 @@ def create(call: Call) -> Reply:
         event_id=given.event_id,
         channels=given.channels,
         retention_days=given.payload_retention_period,
+        headers=(given.transformations_params and given.transformations_params.headers) or {},
     )
     return Reply.json(call.server.fanout.accept(app.id, new).out(with_content=with_content), 202)
 
