@@ -199,7 +199,9 @@ async def admitted(made: Endpoint, exchange: Exchange, house: Gateway) -> Caller
 
 def is_metrics_token(house: Gateway, request: Incoming) -> bool:
     token = house.settings.metrics_token
-    return token is not None and hmac.compare_digest(token.encode(), (request.presented_key() or "").encode())
+    return token is not None and hmac.compare_digest(
+        token.encode(), (request.presented_key() or "").encode(errors="replace")
+    )
 
 
 def ask(made: Endpoint, request: Incoming) -> Ask:

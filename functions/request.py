@@ -11,11 +11,12 @@ from uuid import UUID
 
 import azure.functions as func
 
-from shared_code import errors
+from shared_code import errors, telemetry
 from shared_code.model import Origin, carrier
 from shared_code.redaction import redact
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9\-_.]{1,64}", re.ASCII)
+TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
 LONGEST_AGENT = 300
 random_bits = random.Random().getrandbits  # noqa: S311 - ids, not secrets
 
@@ -52,9 +53,17 @@ class Incoming:
             raise errors.NotFound() from error
 
     @property
+    def traceparent(self) -> str | None:
+        """Of the span that is open where spans are collected; else the caller's own is passed on."""
+        given = self.header("traceparent")
+        return telemetry.traceparent() or (given if given and TRACEPARENT.fullmatch(given) else None)
+
+    @property
     def origin(self) -> Origin:
         agent = (self.header("user-agent") or "")[:LONGEST_AGENT].replace("\x00", "")
-        return Origin(request_id=self.request_id, address=self.address, agent=agent or None)
+        return Origin(
+            request_id=self.request_id, address=self.address, agent=agent or None, traceparent=self.traceparent
+        )
 
 
 def address_in(hop: str) -> str | None:

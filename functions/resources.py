@@ -156,6 +156,7 @@ def resource_call(call: Call) -> ResourceCall:
         query=request.query_text,
         body=request.raw,
         request_id=request.request_id,
+        traceparent=request.traceparent,
         idempotency_key=request.header("idempotency-key"),
         if_none_match=request.header("if-none-match"),
         fresh="no-cache" in (request.header("cache-control") or "").lower(),

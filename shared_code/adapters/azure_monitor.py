@@ -13,7 +13,7 @@ from opentelemetry import metrics, trace
 from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk._logs import LogRecordProcessor, ReadWriteLogRecord
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
-from opentelemetry.trace import Span, Tracer
+from opentelemetry.trace import Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from shared_code import telemetry
@@ -76,8 +76,11 @@ def named(names: Labels, values: Labels) -> dict[str, str]:
 class OpenTelemetryTracing:
     tracer: Tracer
 
-    def span(self, name: str, attributes: Mapping[str, str]) -> AbstractContextManager[Span]:
-        """An error inside is marked on it by its kind alone."""
+    def span(self, name: str, attributes: Mapping[str, str]) -> AbstractContextManager[object]:
+        """An error inside is marked on it by its kind alone. Below a span of ours that is not kept there are none."""
+        above = trace.get_current_span()
+        if not above.is_recording() and not above.get_span_context().is_remote and above is not trace.INVALID_SPAN:
+            return telemetry.NOTHING
         return self.tracer.start_as_current_span(name, attributes=attributes, record_exception=False)
 
     def traceparent(self) -> str | None:

@@ -66,6 +66,8 @@ class Origin:
     request_id: str
     address: str | None = None
     agent: str | None = None
+    traceparent: str | None = None
+    """The trace that this is a part of, as W3C writes it."""
 
 
 @carrier

@@ -38,6 +38,7 @@ class ResourceCall:
     query: str = ""
     body: bytes = field(default=b"", repr=False)
     request_id: str
+    traceparent: str | None = None
     idempotency_key: str | None = None
     if_none_match: str | None = None
     fresh: bool = False
@@ -144,6 +145,8 @@ class ResourceService:
 
 def to_backend(call: ResourceCall) -> Forward:
     headers = {"X-Partner-Id": call.partner, "X-Request-Id": call.request_id}
+    if call.traceparent:
+        headers["traceparent"] = call.traceparent
     if call.body:
         headers["Content-Type"] = "application/json"
     if call.idempotency_key and call.method != "GET":
