@@ -441,7 +441,7 @@ class Gateway:
 
     @cached_property
     def metrics(self) -> MetricsService:
-        return MetricsService(self.store, RedisSharedCounts(self.redis, self.outage), self.now)
+        return MetricsService(self.store, RedisSharedCounts(self.wire, self.outage), self.now)
 
     @cached_property
     def readiness(self) -> ReadinessService:

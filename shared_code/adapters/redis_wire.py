@@ -18,6 +18,7 @@ from redis.credentials import CredentialProvider, UsernamePasswordCredentialProv
 from redis.exceptions import ConnectionError as NotConnected
 from redis.exceptions import ResponseError
 
+from shared_code import telemetry
 from shared_code.adapters.redis_client import PATIENCE
 from shared_code.adapters.redis_line import Line, Word
 
@@ -51,9 +52,10 @@ class RedisWire:
     _renewing: asyncio.Task[None] | None = field(default=None, repr=False)
 
     async def run(self, script: Script, keys: Sequence[str], args: Sequence[Word] = ()) -> Any:
-        answer = await self._answer("EVALSHA", script.sha, len(keys), *keys, *args)
-        if isinstance(answer, Exception) and str(answer).startswith("NOSCRIPT"):
-            answer = await self._answer("EVAL", script.text, len(keys), *keys, *args)
+        with telemetry.span("redis script"):
+            answer = await self._answer("EVALSHA", script.sha, len(keys), *keys, *args)
+            if isinstance(answer, Exception) and str(answer).startswith("NOSCRIPT"):
+                answer = await self._answer("EVAL", script.text, len(keys), *keys, *args)
         return good(answer)
 
     async def ask(self, *words: Word) -> Any:
