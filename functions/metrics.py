@@ -76,9 +76,17 @@ class Families:
     def collect(self) -> Iterable[Metric]:
         for name, value in asdict(self._read.figures).items():
             yield GaugeMetricFamily(f"pinksync_{name}", name.replace("_", " ").capitalize() + ".", value=value)
+        for gauge in telemetry.GAUGES[1:]:  # the first stands among the figures
+            yield self._gauge(gauge)
         for counter in telemetry.COUNTERS:
             yield self._counter(counter)
         yield self._durations(telemetry.REQUESTS)
+
+    def _gauge(self, gauge: telemetry.Gauge) -> Metric:
+        family = GaugeMetricFamily(prometheus_name(gauge.name), gauge.help, labels=gauge.labels)
+        for labels, value in sorted(gauge.values.items()):
+            family.add_metric(labels, value)
+        return family
 
     def _counter(self, counter: telemetry.Counter) -> Metric:
         family = CounterMetricFamily(prometheus_name(counter.name), counter.help, labels=counter.labels)

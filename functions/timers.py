@@ -65,3 +65,10 @@ async def sync_dispatch(gateway: Gateway) -> int:
 async def job_run(gateway: Gateway) -> int:
     """Works the jobs that are due."""
     return await gateway.sync_runner.run()
+
+
+@timer(bp, "METRICS_SCHEDULE")
+async def metrics_measure(gateway: Gateway) -> int:
+    """Measures how things stand, for those who watch."""
+    await gateway.metrics.measure()
+    return 0

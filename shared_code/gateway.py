@@ -441,7 +441,9 @@ class Gateway:
 
     @cached_property
     def metrics(self) -> MetricsService:
-        return MetricsService(self.store, RedisSharedCounts(self.wire, self.outage), self.now)
+        return MetricsService(
+            self.store, RedisSharedCounts(self.wire, self.outage), self.circuit, self.timers.lags, self.now
+        )
 
     @cached_property
     def readiness(self) -> ReadinessService:

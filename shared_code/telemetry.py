@@ -67,6 +67,26 @@ DELIVERIES = Counter("pinksync.webhook.deliveries", "Deliveries that came to an 
 JOBS = Counter("pinksync.jobs", "Sync jobs that came to an end.", ("outcome",))
 DATABASE_ERRORS = Counter("pinksync.db.connection_errors", "Connections to PostgreSQL that failed or were lost.")
 
+
+@dataclass(eq=False, slots=True)
+class Gauge:
+    """How something stands now, as it was last looked at."""
+
+    name: str
+    help: str
+    labels: tuple[str, ...] = ()
+    values: dict[Labels, float] = field(default_factory=dict[Labels, float])
+
+    def set(self, values: Mapping[Labels, float]) -> None:
+        self.values = dict(values)
+
+
+OUTBOX_AGE = Gauge("pinksync.outbox.age_seconds", "How long the oldest debt to the webhook service has been due.")
+TIMER_LAG = Gauge("pinksync.timer.lag_seconds", "By how much a timer is late.", ("timer",))
+CIRCUITS_OPEN = Gauge("pinksync.circuit.open", "1 for each circuit that is open.", ("name",))
+
+GAUGES = (OUTBOX_AGE, TIMER_LAG, CIRCUITS_OPEN)
+
 COUNTERS = (LIMIT_REFUSALS, CACHE_HITS, CACHE_MISSES, DELIVERIES, JOBS, DATABASE_ERRORS)
 
 

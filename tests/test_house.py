@@ -33,11 +33,13 @@ LONGER_FILES = {
     "functions/http.py": (400, "the one way in: what every request meets is read top to bottom, in one place"),
     "functions/partners.py": (290, "one door per route, each mostly its registration"),
     "shared_code/errors.py": (350, "one tree: each class is three lines"),
-    "shared_code/gateway.py": (540, "the composition root: each service is four lines"),
+    "shared_code/gateway.py": (580, "the composition root: each service is four lines"),
     "shared_code/settings.py": (330, "every setting, and how each kind is read"),
     "shared_code/adapters/svix_webhooks.py": (340, "every call to one SDK and every way in which it fails"),
-    "shared_code/adapters/postgres_store.py": (280, "one line per table of the one store, twice"),
+    "shared_code/adapters/memory_store.py": (270, "one line per table of the one store, twice"),
+    "shared_code/adapters/postgres_store.py": (300, "one line per table of the one store, twice"),
     "shared_code/ports/store.py": (400, "every table of the one store"),
+    "shared_code/services/relay.py": (260, "every kind of debt to the webhook service, and how it is paid"),
     "shared_code/services/partners.py": (330, "a partner's whole life; its parts share most of their rules"),
 }
 """How long at most, and why."""

@@ -57,6 +57,8 @@ def count_with(meter: metrics.Meter) -> None:
     """The tally's counters are read when they are due to be sent; only durations are told one by one."""
     for counter in telemetry.COUNTERS:
         meter.create_observable_counter(counter.name, [observed(counter)], description=counter.help)
+    for gauge in telemetry.GAUGES:
+        meter.create_observable_gauge(gauge.name, [observed(gauge)], description=gauge.help)
     duration = telemetry.REQUESTS
     histogram = meter.create_histogram(
         duration.name, unit="s", description=duration.help, explicit_bucket_boundaries_advisory=telemetry.BOUNDS
@@ -64,7 +66,7 @@ def count_with(meter: metrics.Meter) -> None:
     duration.record = lambda seconds, labels: histogram.record(seconds, named(duration.labels, labels))
 
 
-def observed(counter: telemetry.Counter) -> Callable[[CallbackOptions], Iterable[Observation]]:
+def observed(counter: telemetry.Counter | telemetry.Gauge) -> Callable[[CallbackOptions], Iterable[Observation]]:
     return lambda _: [Observation(value, named(counter.labels, labels)) for labels, value in counter.values.items()]
 
 

@@ -20,8 +20,9 @@ class PostgresEvents:
 
     async def add_all(self, event: Event, partner_ids: Sequence[UUID]) -> Sequence[UUID]:
         added = await self.connection.execute(
-            """INSERT INTO events (partner_id, event_id, event_type, payload, request_id, created_at)
-               SELECT partner_id, %(event_id)s, %(event_type)s, %(payload)s, %(request_id)s, %(created_at)s
+            """INSERT INTO events (partner_id, event_id, event_type, payload, request_id, traceparent, created_at)
+               SELECT partner_id, %(event_id)s, %(event_type)s, %(payload)s, %(request_id)s, %(traceparent)s,
+                      %(created_at)s
                FROM unnest(%(partner_ids)s::uuid[]) AS wanted (partner_id)
                ON CONFLICT DO NOTHING RETURNING partner_id""",
             asdict(event) | {"payload": json_text(event.payload), "partner_ids": list(partner_ids)},
@@ -30,7 +31,7 @@ class PostgresEvents:
 
     async def to_send(self, keys: Sequence[EventKey]) -> Mapping[EventKey, Event]:
         found = await self.connection.execute(
-            """SELECT partner_id, event_id, event_type, payload, request_id, e.created_at
+            """SELECT partner_id, event_id, event_type, payload, request_id, traceparent, e.created_at
                FROM unnest(%s::uuid[], %s::text[]) AS wanted (partner_id, event_id)
                JOIN events e USING (partner_id, event_id) JOIN partners p USING (partner_id)
                WHERE payload IS NOT NULL AND p.deleted_at IS NULL""",
@@ -49,7 +50,7 @@ class PostgresEvents:
 
     async def get(self, partner_id: UUID, event_id: str) -> Event | None:
         found = await self.connection.execute(
-            """SELECT partner_id, event_id, event_type, payload, request_id, created_at FROM events
+            """SELECT partner_id, event_id, event_type, payload, request_id, traceparent, created_at FROM events
                WHERE partner_id = %s AND event_id = %s""",
             (partner_id, event_id),
         )

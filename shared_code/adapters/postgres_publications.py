@@ -11,12 +11,13 @@ PUBLISH = """
 WITH wanted AS (
   SELECT *, p.status IN ('active', 'pending') AS served
   FROM unnest(%(partner_ids)s::uuid[], %(event_ids)s::text[], %(event_types)s::text[],
-              %(payloads)s::text[], %(request_ids)s::text[], %(times)s::timestamptz[])
-         AS told (partner_id, event_id, event_type, payload, request_id, at)
+              %(payloads)s::text[], %(request_ids)s::text[], %(traces)s::text[],
+              %(times)s::timestamptz[])
+         AS told (partner_id, event_id, event_type, payload, request_id, traceparent, at)
   LEFT JOIN (SELECT partner_id, status FROM partners WHERE deleted_at IS NULL) p USING (partner_id)
 ), new AS (
-  INSERT INTO events (partner_id, event_id, event_type, payload, request_id, created_at)
-  SELECT partner_id, event_id, event_type, payload::json, request_id, at FROM wanted WHERE served
+  INSERT INTO events (partner_id, event_id, event_type, payload, request_id, traceparent, created_at)
+  SELECT partner_id, event_id, event_type, payload::json, request_id, traceparent, at FROM wanted WHERE served
   ON CONFLICT DO NOTHING RETURNING partner_id, event_id, event_type, created_at
 ), opened AS (
   INSERT INTO webhook_deliveries
@@ -51,6 +52,7 @@ class PostgresPublications:
                 "event_types": [event.event_type for event in ordered],
                 "payloads": [to_json(event.payload).decode() for event in ordered],
                 "request_ids": [event.request_id for event in ordered],
+                "traces": [event.traceparent for event in ordered],
                 "times": [event.created_at for event in ordered],
                 "max_attempts": max_attempts,
                 "kind": OutboxKind.SEND_EVENT.value,

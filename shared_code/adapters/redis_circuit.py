@@ -5,6 +5,7 @@ through, and the first that succeeds closes it (facts/security.md 2.13).
 """
 
 import time
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from shared_code.adapters.redis_client import Outage, translated
@@ -13,6 +14,8 @@ from shared_code.adapters.redis_wire import RedisWire, Script
 WINDOW_SECONDS = 30
 OPEN_SECONDS = 15
 PROBE_SECONDS = 1
+TRIPPED = "circuit:tripped"
+"""The names of those that opened and have not closed since."""
 FEWEST = 5
 
 ASK = Script("""
@@ -22,7 +25,10 @@ return redis.call('SET', KEYS[3], '1', 'NX', 'EX', ARGV[1]) and 1 or 0
 """)
 REPORT = Script("""
 if ARGV[1] == '1' then
-  if redis.call('DEL', KEYS[1], KEYS[2], KEYS[3]) > 0 then redis.call('DEL', KEYS[4]) end
+  if redis.call('DEL', KEYS[1], KEYS[2], KEYS[3]) > 0 then
+    redis.call('DEL', KEYS[4])
+    redis.call('SREM', KEYS[5], ARGV[5])
+  end
   if redis.call('EXISTS', KEYS[4]) == 1 then redis.call('HINCRBY', KEYS[4], 'calls', 1) end
   return 0
 end
@@ -32,6 +38,8 @@ if calls == 1 then redis.call('EXPIRE', KEYS[4], ARGV[2]) end
 if redis.call('EXISTS', KEYS[1]) == 1 or (failed >= tonumber(ARGV[3]) and failed * 2 >= calls) then
   redis.call('SET', KEYS[1], '1', 'EX', 3600)
   redis.call('SET', KEYS[2], '1', 'EX', ARGV[4])
+  redis.call('SADD', KEYS[5], ARGV[5])
+  redis.call('EXPIRE', KEYS[5], 3600)
 end
 return 1
 """)
@@ -86,12 +94,24 @@ class RedisCircuit:
     async def report(self, name: str, *, ok: bool) -> None:
         async def shared() -> None:
             with translated():
-                await self.wire.run(REPORT, keys(name), (int(ok), WINDOW_SECONDS, FEWEST, OPEN_SECONDS))
+                await self.wire.run(
+                    REPORT, (*keys(name), TRIPPED), (int(ok), WINDOW_SECONDS, FEWEST, OPEN_SECONDS, name)
+                )
 
         async def local() -> None:
             self._circuit(name).report(ok, time.monotonic())
 
         await self.outage.either(shared, local)
+
+    async def tripped(self) -> Collection[str]:
+        async def shared() -> Collection[str]:
+            with translated():
+                return {name.decode() for name in await self.wire.ask("SMEMBERS", TRIPPED)}
+
+        async def local() -> Collection[str]:
+            return {name for name, known in self._local.items() if known.open_until}
+
+        return await self.outage.either(shared, local)
 
     def _circuit(self, name: str) -> Local:
         return self._local.setdefault(name, Local())

@@ -161,7 +161,12 @@ class SvixWebhooks:
 
     async def send(self, event: Event) -> None:
         app = str(event.partner_id)
-        message = MessageIn(event_type=event.event_type, payload=dict(event.payload or {}), event_id=event.event_id)
+        message = MessageIn(
+            event_type=event.event_type,
+            payload=dict(event.payload or {}),
+            event_id=event.event_id,
+            transformations_params={"headers": {"traceparent": event.traceparent}} if event.traceparent else None,
+        )
         options = MessageCreateOptions(idempotency_key=idempotency_key("event", app, event.event_id))
         try:
             try:

@@ -54,6 +54,8 @@ class Event:
     payload: Json | None
     """None: it was cleared after its time."""
     request_id: str | None = None
+    traceparent: str | None = None
+    """The trace it was published in, as W3C writes it."""
     created_at: datetime
 
 

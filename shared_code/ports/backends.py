@@ -1,6 +1,6 @@
 """What lies behind the gateway: the business backend, the partners' own APIs, and what shields them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -53,6 +53,9 @@ class Circuit(Protocol):
         ...
 
     async def report(self, name: str, *, ok: bool) -> None: ...
+    async def tripped(self) -> Collection[str]:
+        """Those that opened within the hour and have not closed since."""
+        ...
 
 
 class Answers(Protocol):

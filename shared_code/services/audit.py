@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 from shared_code.model import AuditEntry, Caller, Grant, Origin, Severity
 from shared_code.ports import Transaction
 from shared_code.redaction import redact
+from shared_code.services.telling import tell_of_fact
 
 MASK = "***"
 SECRET_WORDS = ("secret", "token", "password", "credential", "api_key", "authorization")
@@ -43,6 +44,7 @@ async def note(transaction: Transaction, caller: Caller, fact: Fact, now: dateti
             created_at=now,
         )
     )
+    tell_of_fact(transaction, fact.event_type, fact.target)
 
 
 def masked(changes: Mapping[str, object]) -> dict[str, object]:

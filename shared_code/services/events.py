@@ -71,6 +71,7 @@ class EventService:
             event_type=wanted.event_type,
             payload=wanted.payload,
             request_id=caller.origin.request_id,
+            traceparent=caller.origin.traceparent,
             created_at=self.now(),
         )
 

@@ -5,10 +5,11 @@ the last second's counts with it.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from shared_code import telemetry
-from shared_code.ports import Clock, Counts, Figures, SharedCounts, Store
+from shared_code.ports import Circuit, Clock, Counts, Figures, SharedCounts, Store
 from shared_code.telemetry import Name
 
 SHARE_SECONDS = 1.0
@@ -43,6 +44,9 @@ class Metrics:
 class MetricsService:
     store: Store
     counts: SharedCounts
+    circuit: Circuit
+    lags: Callable[[], Awaitable[Mapping[str, float]]]
+    """Seconds by which each timer is late."""
     now: Clock
     _shared: dict[Name, float] = field(default_factory=dict[Name, float])
     _sharing: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -67,10 +71,18 @@ class MetricsService:
             if deltas and await self.counts.add(deltas, self.now().date()):
                 self._shared = counted
 
-    async def read(self) -> Metrics:
-        await self.share()
+    async def measure(self) -> Figures:
+        """How things stand now, into the gauges of this process."""
         async with self.store.reading() as reading:
             figures = await reading.figures.read()
+        telemetry.OUTBOX_AGE.set({(): figures.outbox_age_seconds})
+        telemetry.TIMER_LAG.set({(name,): seconds for name, seconds in (await self.lags()).items()})
+        telemetry.CIRCUITS_OPEN.set({(name,): 1 for name in await self.circuit.tripped()})
+        return figures
+
+    async def read(self) -> Metrics:
+        await self.share()
+        figures = await self.measure()
         ever, today = await self.counts.since_ever(), await self.counts.of_day(self.now().date())
         if ever is None or today is None:
             own = dict(telemetry.tally())

@@ -14,6 +14,7 @@ from uuid import UUID
 from shared_code import errors
 from shared_code.model import Delivery, DeliveryStatus, Review, ReviewKind
 from shared_code.ports import Clock, Lesson, Outcome, Refused, Store, Transaction, WebhookService
+from shared_code.services.telling import tell_of_deliveries
 
 BATCH = 1000
 AT_ONCE = 10
@@ -112,6 +113,7 @@ class Reconciler:
         """A delivery that has failed for good is for a person to look at, until it gets there after all."""
         kind = ReviewKind.DELIVERY_EXHAUSTED
         changed = [after for before, after in zip(befores, afters, strict=True) if before.status is not after.status]
+        tell_of_deliveries(transaction, changed)
         for after in changed:
             if after.status is DeliveryStatus.FAILED:
                 reason = f"{after.attempt_count} attempts failed; the last answer was {after.response_code or 'none'}."

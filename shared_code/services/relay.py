@@ -16,6 +16,7 @@ from shared_code import errors
 from shared_code.model import Delivery, DeliveryStatus, EndpointState, Event, OutboxItem, OutboxKind, Review, ReviewKind
 from shared_code.ports import Cipher, Clock, EventKey, MessageLost, Refused, Store, Transaction, WebhookService
 from shared_code.services.pace import Pace, pause
+from shared_code.services.telling import tell_of_deliveries
 
 LEASE = timedelta(seconds=30)
 BATCH = 50
@@ -226,6 +227,7 @@ class Relay:
             if delivery.status is not DeliveryStatus.DELIVERED:
                 failed = replace(delivery, status=DeliveryStatus.FAILED, next_retry_at=None)
                 await transaction.deliveries.learn(failed, (), None)
+                tell_of_deliveries(transaction, [failed])
 
     async def _close_partner(self, item: OutboxItem) -> None:
         if item.partner_id:

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from tests.fault_proxy import Liar
-from tests.functions.stack import Connected, Stack, connecting, running_stack
+from tests.functions.stack import Connected, Receiver, Stack, connecting, register, running_stack
 from tests.ingestion import Envelope, Ingestion, ingestion
 from tests.services import eventually
 from tests.shared_servers import ask
@@ -65,13 +65,12 @@ def test_one_trace_from_the_caller_through_the_store_to_the_backend(seen: Connec
 
 
 def test_a_request_is_a_custom_event_of_its_trace(seen: Connected, taken: Ingestion):
-    found = eventually(lambda: of_trace(taken.events("ApiRequest")))
-    (event,) = found or ()
-    properties = event["data"]["baseData"]["properties"]
-    assert properties["partnerId"] == seen.id
-    assert properties["endpoint"] == "api/v1/{resource}"
-    assert properties["statusCode"] == "200"
-    assert float(properties["durationMs"]) > 0
+    found = eventually(lambda: of_trace(taken.events("ApiRequest"))) or []
+    assert len(found) == 1
+    event = properties(found[0])
+    assert event["partnerId"] == seen.id
+    assert (event["endpoint"], event["statusCode"]) == ("api/v1/{resource}", "200")
+    assert float(event["durationMs"]) > 0
 
 
 def test_durations_and_counts_arrive_as_metrics(seen: Connected, taken: Ingestion):
@@ -81,6 +80,45 @@ def test_durations_and_counts_arrive_as_metrics(seen: Connected, taken: Ingestio
 
     assert eventually(timed)
     assert eventually(lambda: taken.metric("pinksync.cache.misses"))
+
+
+def test_the_webhook_carries_the_trace_its_event_was_published_in(
+    seen: Connected, client: httpx.Client, observed: Stack, taken: Ingestion, receiver: Receiver
+):
+    register(client, seen.key, receiver)
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    published = {"event_type": "order.created", "payload": {"order_id": "ord_1"}}
+    headers = {**seen.key, "traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
+    assert client.post("/api/events", json=published, headers=headers).status_code == 202
+    (came,) = receiver.wait_for(1)
+    assert came["headers"]["traceparent"].split("-")[1] == trace
+
+    def delivered() -> list[Envelope]:
+        return [each for each in taken.events("WebhookDelivery") if properties(each)["partnerId"] == seen.id]
+
+    told = eventually(delivered) or []
+    assert [(properties(each)["outcome"], properties(each)["eventType"]) for each in told] == [
+        ("delivered", "order.created")
+    ]
+    assert eventually(lambda: taken.metric("pinksync.webhook.deliveries"))
+
+
+def test_a_partner_that_connects_or_is_suspended_is_told_of(
+    seen: Connected, client: httpx.Client, observed: Stack, taken: Ingestion
+):
+    other = connecting(client, observed.admin)()
+    assert client.post(f"{other.path}/suspend", headers=observed.admin).status_code == 200
+
+    def told() -> bool:
+        found = [properties(each) for each in taken.events("PartnerConnection")]
+        mine = {each["status"] for each in found if each["partnerId"] == other.id}
+        return mine == {"partner.connected", "partner.suspended"}
+
+    assert eventually(told)
+
+
+def properties(envelope: Envelope) -> dict[str, str]:
+    return envelope["data"]["baseData"]["properties"]
 
 
 def test_no_secret_is_sent(seen: Connected, observed: Stack, taken: Ingestion):

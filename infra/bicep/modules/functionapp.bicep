@@ -200,6 +200,7 @@ resource settings 'Microsoft.Web/sites/config@2025-03-01' = {
     RECONCILE_SCHEDULE: '*/10 * * * * *'
     INBOX_SCHEDULE: '*/5 * * * * *'
     KEY_USE_SCHEDULE: '0 * * * * *'
+    METRICS_SCHEDULE: '30 * * * * *'
     TOKEN_REFRESH_SCHEDULE: '30 */5 * * * *'
     REENCRYPT_SCHEDULE: '0 47 * * * *'
     SYNC_DISPATCH_SCHEDULE: '*/30 * * * * *'
