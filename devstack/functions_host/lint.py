@@ -7,10 +7,10 @@ nothing reports them: functions that load and never get (some of) their requests
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
+from devstack.functions_host import ncrontab
 from devstack.functions_host.constraints import BadConstraint
 from devstack.functions_host.metadata import Function, in_host_order
 from devstack.functions_host.templates import BadTemplate, Parameter, Part, Segment, Template, parse
-from shared_code.model import ncrontab
 
 _FUNCTION_NAME = re.compile(r"[a-z][a-z0-9_\-]{0,127}", re.IGNORECASE)
 _BINDING_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9]{0,127}|\$return")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from shared_code.model.ncrontab import Schedule
+from devstack.functions_host.ncrontab import Schedule
 
 # .NET's empty DateTime: the timer has not run yet.
 NEVER = datetime(1, 1, 1, tzinfo=UTC)

@@ -15,12 +15,12 @@ from datetime import UTC, datetime, timedelta
 
 from azure_functions_runtime.bindings.datumdef import Datum
 
+from devstack.functions_host import ncrontab
 from devstack.functions_host.metadata import Function
 from devstack.functions_host.protos import RpcException, RpcRetryOptions
 from devstack.functions_host.timer_status import Status, StatusFiles
 from devstack.functions_host.tracing import Trace, new_trace
 from devstack.functions_host.worker import Attempt, Inputs, Outcome
-from shared_code.model import ncrontab
 
 Call = Callable[[str, Inputs, Trace, Attempt], Awaitable[Outcome]]
 _SETTING = re.compile(r"%([^%]+)%")

@@ -2,12 +2,16 @@
 
 import json
 import re
+from dataclasses import fields
 from typing import Any
 
 import promql_parser
 import pytest
 
 from devstack.process import ROOT
+from functions.metrics import prometheus_name
+from shared_code import telemetry
+from shared_code.ports import Figures
 from tests.infra import kql
 
 FOLDER = ROOT / "infra" / "grafana"
@@ -15,7 +19,7 @@ BOARDS: dict[str, dict[str, Any]] = {path.stem: json.loads(path.read_text()) for
 PROMETHEUS_METRICS = {
     "pinksync_request_duration_seconds_bucket", "pinksync_request_duration_seconds_sum",
     "pinksync_request_duration_seconds_count", "pinksync_webhook_deliveries_total",
-    "pinksync_rate_limit_rejections_total", "pinksync_cache_hits_total", "pinksync_cache_misses_total",
+    "pinksync_ratelimit_rejected_total", "pinksync_cache_hits_total", "pinksync_cache_misses_total",
     "pinksync_outbox_age_seconds", "pinksync_timer_lag_seconds", "pinksync_circuit_open", "pinksync_jobs_total",
     "pinksync_active_partners", "pinksync_db_connection_errors_total",
 }  # fmt: skip
@@ -109,3 +113,12 @@ def test_a_query_answers_on_rows(title: str) -> None:
     events = [{"Name": "PartnerConnection", "ItemCount": 1, "Properties": properties}]
     [row] = kql.answer(queries()[title], AppMetrics=metrics, AppRequests=requests, AppEvents=events)
     assert all(value is not None for value in row.values()), row
+
+
+def test_every_metric_that_a_panel_names_is_one_that_the_gateway_has() -> None:
+    counters = {f"{prometheus_name(each.name)}_total" for each in telemetry.COUNTERS}
+    gauges = {prometheus_name(each.name) for each in telemetry.GAUGES}
+    figures = {f"pinksync_{each.name}" for each in fields(Figures)}
+    durations = {f"{prometheus_name(telemetry.REQUESTS.name)}_seconds_{end}" for end in ("bucket", "sum", "count")}
+    assert PROMETHEUS_METRICS - counters - gauges - figures - durations == set()
+    assert {each.name for each in (*telemetry.COUNTERS, *telemetry.GAUGES, telemetry.REQUESTS)} >= AZURE_METRICS

@@ -30,6 +30,9 @@ def azure(tmp_path_factory: pytest.TempPathFactory, published: Path) -> Azure:
     host = folder / "host"
     shutil.copytree(ROOT / "devstack" / "functions_host", host / "devstack" / "functions_host")
     (host / "devstack" / "__init__.py").touch()
+    schedules = Path("shared_code") / "model" / "ncrontab.py"
+    (host / schedules).parent.mkdir(parents=True)
+    shutil.copy(ROOT / schedules, host / schedules)  # beside it in the repository; no package: without __init__.py
     return Azure(python=python, host=host)
 
 

@@ -42,6 +42,7 @@ def words(name: str) -> list[str]:
 async def main(host: str, package: str) -> None:
     sys.path.insert(0, host)
     from devstack.functions_host.failures import CannotLoad
+    from devstack.functions_host.lint import lint
     from devstack.functions_host.worker import Worker, arrange_import_path
 
     sys.meta_path.insert(0, Hiding(words("HIDDEN")))
@@ -53,8 +54,6 @@ async def main(host: str, package: str) -> None:
         print(json.dumps({"error": str(error)}))
         return
     seconds = time.process_time() - started
-    from devstack.functions_host.lint import lint  # reads schedules with the package's own code
-
     listed = [{"name": each.name, "id": each.id, "bindings": each.bindings} for each in functions]
     names = {each.route: each.name for each in functions}
     answers = {path: await settled(worker, path, names) for path in words("CALLS")}
