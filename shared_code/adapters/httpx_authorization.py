@@ -1,6 +1,6 @@
 """Partners' authorization servers over httpx, behind the egress guard; the requests themselves are Authlib's.
 
-Authlib's own httpx client is not used: see docs/decisions/0012-oauth-connections.md.
+Authlib's own httpx client is not used: see docs/decisions/0014-oauth-connections.md.
 """
 
 import re
