@@ -103,9 +103,9 @@ def partner(seat: Seat, api_key: str) -> Part:
     )
 
 
-def host(seat: Seat, env: Mapping[str, str]) -> Part:
+def host(seat: Seat, env: Mapping[str, str], *, health: str = "/api/health") -> Part:
     title = "Functions host with Microsoft's Python worker"
-    part = python_part("host", title, seat, "functions_host", health="/api/health", env=env)
+    part = python_part("host", title, seat, "functions_host", health=health, env=env)
     where = ["--app-root", str(ROOT), "--port", str(seat.port), "--state", str(seat.data)]
     return replace(part, command=(sys.executable, "-m", "devstack.functions_host", *where))
 

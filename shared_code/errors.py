@@ -7,6 +7,7 @@
     │   └── InvalidSignature             400 invalid_signature
     ├── Unauthorized                     401 unauthorized
     ├── Forbidden                        403 forbidden
+    │   ├── NotThroughFrontDoor          403 not_through_front_door
     │   ├── AdminOnly                    403 admin_only
     │   ├── InsufficientScope            403 insufficient_scope
     │   ├── PartnerSuspended             403 partner_suspended
@@ -118,6 +119,12 @@ class Forbidden(PinkSyncError):
     """This key may not do that."""
 
     status, code = 403, "forbidden"
+
+
+class NotThroughFrontDoor(Forbidden):
+    """This address is not open; call the public one."""
+
+    code = "not_through_front_door"
 
 
 class AdminOnly(Forbidden):

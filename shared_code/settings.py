@@ -81,6 +81,8 @@ class Settings:
     cache_key: bytes = field(repr=False)
     token_keyring: Mapping[str, bytes] = field(repr=False)
     """kid → key, newest first: the first one encrypts, all decrypt."""
+    front_door_id: str | None
+    """Of the one Front Door that requests must have come through; None: from anywhere."""
     metrics_token: str | None = field(repr=False)
     """What monitoring tools present to read /metrics; without it only an admin key may."""
     telemetry_connection_string: str | None = field(repr=False)
@@ -288,6 +290,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         cache_key=read.key("CACHE_KEY"),
         token_keyring=read.keyring("TOKEN_KEYRING"),
         telemetry_connection_string=read.optional("APPLICATIONINSIGHTS_CONNECTION_STRING"),
+        front_door_id=read.optional("FRONT_DOOR_ID"),
         metrics_token=read.optional("METRICS_TOKEN"),
         key_mode=read.parsed("KEY_MODE", one_of("live", "test"), "live or test", "live") or "live",
         admin_rate_limit_per_minute=read.number("ADMIN_RATE_LIMIT_PER_MINUTE", 60_000),

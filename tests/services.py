@@ -95,11 +95,11 @@ def start_partner(folder: Path) -> Service:
     return Service(parts.partner(seat, key), parts.local_url(seat.port), key)
 
 
-def start_host(folder: Path, env: Mapping[str, str]) -> Service:
+def start_host(folder: Path, env: Mapping[str, str], *, health: str = "/api/health") -> Service:
     """The Functions host with this app; `env` are the app's settings (`app_environment()` makes them)."""
     seat, master_key = new_seat(folder, "host"), secrets.token_urlsafe()
     base_url = parts.local_url(seat.port)
-    part = parts.host(seat, {**env, "PUBLIC_URL": base_url, "DEVSTACK_MASTER_KEY": master_key})
+    part = parts.host(seat, {**env, "PUBLIC_URL": base_url, "DEVSTACK_MASTER_KEY": master_key}, health=health)
     return Service(part, base_url, master_key)
 
 

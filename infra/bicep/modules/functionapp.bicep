@@ -184,6 +184,7 @@ resource settings 'Microsoft.Web/sites/config@2025-03-01' = {
     ENVIRONMENT: 'production'
     KEY_MODE: keyMode
     PUBLIC_URL: publicUrl
+    FRONT_DOOR_ID: frontDoorId
     AZURE_CLIENT_ID: identityClientId
     DATABASE_AUTH: 'entra'
     DATABASE_URL: 'postgresql://${identityName}@${databaseHost}:${databasePort}/${databaseName}?sslmode=verify-full'
