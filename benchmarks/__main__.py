@@ -23,7 +23,7 @@ from benchmarks.world import World, new_world
 from devstack.process import ROOT, StackError
 
 BENCHMARKS_MD = ROOT / "BENCHMARKS.md"
-CONTENDERS = ("empty", "test", "test-100", "cached", "uncached", "express", "express-tuned")
+CONTENDERS = ("empty", "test", "watched", "test-100", "cached", "uncached", "express", "express-tuned")
 MEASUREMENTS: Mapping[str, Callable[[World, Plan], Findings]] = {
     "throughput": throughput.measure,
     "callers": throughput.measure_callers,
@@ -37,7 +37,7 @@ MEASUREMENTS: Mapping[str, Callable[[World, Plan], Findings]] = {
 NAMES = (*CONTENDERS, *(name for name in MEASUREMENTS if name != "throughput"))
 _NAMES_TOLD = """\
 names for --only:
-  empty test test-100 cached uncached   requests a second of the gateway, and of an empty function beside it
+  empty test watched test-100 cached uncached   requests a second of the gateway, and of an empty function beside it
   express express-tuned                 the original design's Express app, as drawn and tuned by hand
   callers     200 callers at full speed
   delivery    from publishing an event to the partner's endpoint, at 100 a second

@@ -58,6 +58,7 @@ def contenders(world: World) -> Sequence[Contender]:
     return (
         contender("empty", "an empty function, same host", lambda: world.empty, lambda: [Request(path="/empty")]),
         contender("test", "`GET /api/test`, one warm key", gateway, lambda: one_key(world)),
+        contender("watched", "the same, with telemetry", lambda: world.watched, lambda: one_key(world)),
         contender("test-100", "`GET /api/test`, 100 partners' keys", gateway, lambda: many_keys(world)),
         contender("cached", "`GET /api/v1/orders`, cached", gateway, lambda: orders(world)),
         contender("uncached", "`GET /api/v1/orders`, `no-cache`", gateway, lambda: orders(world, fresh=True)),
@@ -151,6 +152,7 @@ def bars(found: Mapping[str, Sequence[Round]]) -> Sequence[Bar]:
     held = (
         ("`/api/test` against an empty function", "test", "empty", 0.40, 0.60),
         ("a cached read against an empty function", "cached", "empty", 0.35, None),
+        ("`/api/test` with telemetry against without", "watched", "test", 0.95, None),
         ("`/api/test` against the original design's Express app", "test", "express", 100, None),
         ("`/api/test` against that Express app tuned by hand", "test", "express-tuned", 0.5, 1.0),
     )

@@ -21,9 +21,17 @@ from devstack import parts
 from devstack.process import Part
 from tests import services
 from tests.functions.stack import Connect, Connected, connecting, first_admin
+from tests.ingestion import ingestion
 from tests.services import Service
 from tests.shared_servers import create_database, in_database, migrate
 
+AS_IN_PRODUCTION = {
+    "OTEL_TRACES_SAMPLER_ARG": "0.05",
+    "OTEL_METRIC_EXPORT_INTERVAL": "60000",
+    "OTEL_BSP_SCHEDULE_DELAY": "5000",
+    "OTEL_BLRP_SCHEDULE_DELAY": "5000",
+}
+"""What telemetry keeps and when it sends: the tests want all of it at once."""
 HIGHEST_LIMIT = 1_000_000
 MANY = 100
 PREFIX = "pinksync-bench-"
@@ -104,6 +112,15 @@ class World:
     def gateway(self) -> Service:
         known = {name: value for name, value in self.settings.items() if name != "PUBLIC_URL"}  # it knows its own
         return self.started(services.start_host(self.folder, known))
+
+    @cached_property
+    def watched(self) -> Service:
+        """The same gateway with telemetry as in production: one trace in twenty is kept."""
+        taken = self.running.enter_context(ingestion())
+        known = {name: value for name, value in self.settings.items() if name != "PUBLIC_URL"}
+        folder = self.folder / "watched"
+        folder.mkdir()
+        return self.started(services.start_host(folder, known | taken.environment | AS_IN_PRODUCTION))
 
     @cached_property
     def empty_root(self) -> Path:
