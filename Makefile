@@ -41,7 +41,7 @@ install: .venv/.installed
 	"$$python" devstack/install.py
 
 test: install
-	@$(PY) -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: install
 	@$(PY) -m ruff format --check .

@@ -9,6 +9,7 @@ from shared_code import errors
 from shared_code.model import ErrorClass, Partner
 from shared_code.ports import Circuit, Forward, Get, PartnerApi, Returned, SyncFailed
 from shared_code.services.credentials import Injection, PartnerCredentials
+from shared_code.services.partner_calls import guarded
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class PartnerReads:
                 query = "&".join(part for part in (request.query, injection.query) if part)
                 own = {"User-Agent": "PinkSync/1", "X-Request-Id": request_id}
                 headers = {**request.headers, **own, **injection.headers}
-                return await self._guarded(partner, replace(request, query=query, headers=headers))
+                return await guarded(self.api, self.circuit, partner, replace(request, query=query, headers=headers))
 
             with no_credentials_is_auth():
                 return await self.credentials.call(partner, send)
@@ -38,21 +39,6 @@ class PartnerReads:
             injection = await self.credentials.injection(partner)
         own = urlsplit(partner.api_endpoint or "").query
         return frozenset(name for name, _ in parse_qsl(f"{injection.query}&{own}", keep_blank_values=True))
-
-    async def _guarded(self, partner: Partner, request: Forward) -> Returned:
-        """The proxy's own circuit: a partner that fails is left alone by both."""
-        if not partner.api_endpoint:
-            raise SyncFailed(ErrorClass.CONFIG, "The partner has no api_endpoint to read from.")
-        name = f"partner:{partner.partner_id}"
-        if not await self.circuit.closed(name):
-            raise errors.CircuitOpen()
-        try:
-            returned = await self.api.call(partner.api_endpoint, request)
-        except (errors.UpstreamTimeout, errors.UpstreamUnreachable):
-            await self.circuit.report(name, ok=False)
-            raise
-        await self.circuit.report(name, ok=True)
-        return returned
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from shared_code import errors
 from shared_code.model import Caller, Endpoint, Page, Partner, PartnerStatus
 from shared_code.ports import Circuit, Forward, PartnerApi, Returned, Store
 from shared_code.services.credentials import Injection, PartnerCredentials, sendable
+from shared_code.services.partner_calls import guarded
 
 PASSED_ON = frozenset(
     {
@@ -87,7 +88,7 @@ class ProxyService:
         partner = await self._partner(call.partner_id)
 
         async def send(injection: Injection) -> Returned:
-            return await self._guarded(partner, request(call, injection))
+            return await guarded(self.api, self.circuit, partner, request(call, injection))
 
         returned = await self.credentials.call(partner, send)
         if not 200 <= returned.status <= 599:
@@ -132,21 +133,6 @@ class ProxyService:
         """A HEAD request: it proves that somebody answers there, and delivers nothing."""
         returned = await self.api.call(endpoint.url, Forward(method="HEAD", path=""))
         return f"reachable, answers {returned.status} to HEAD"
-
-    async def _guarded(self, partner: Partner, request: Forward) -> Returned:
-        """One circuit per partner: only a partner that fails is left alone."""
-        if not partner.api_endpoint:
-            raise errors.Conflict("The partner has no api_endpoint to call.")
-        name = f"partner:{partner.partner_id}"
-        if not await self.circuit.closed(name):
-            raise errors.CircuitOpen(headers={"Retry-After": "5"})
-        try:
-            returned = await self.api.call(partner.api_endpoint, request)
-        except (errors.UpstreamTimeout, errors.UpstreamUnreachable):
-            await self.circuit.report(name, ok=False)
-            raise
-        await self.circuit.report(name, ok=True)
-        return returned
 
     async def _partner(self, partner_id: UUID) -> Partner:
         async with self.store.reading() as reading:
