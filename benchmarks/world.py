@@ -3,6 +3,7 @@
 Each part starts when it is first asked for, and all end with the `with` block, however it ends.
 """
 
+import json
 import os
 import shutil
 import sys
@@ -18,7 +19,7 @@ from typing import Any
 import httpx
 
 from devstack import parts
-from devstack.process import Part
+from devstack.process import ROOT, Part
 from tests import services
 from tests.functions.stack import Connect, Connected, connecting, first_admin
 from tests.ingestion import ingestion
@@ -49,6 +50,12 @@ async def empty(req: func.HttpRequest) -> func.HttpResponse:
 SDKS = "bcrypt cryptography httpx jsonschema orjson psycopg psycopg_pool pydantic redis.asyncio svix"
 """What the app cannot do without; it imports them at its start, so that no request waits for one."""
 EMPTY_HOST = '{"version": "2.0", "extensions": {"http": {"routePrefix": ""}}}'
+
+
+def schedules() -> Mapping[str, str]:
+    """The timers run as often as the sample says for production; the devstack's run every second."""
+    known: Mapping[str, str] = json.loads((ROOT / "local.settings.sample.json").read_text())["Values"]
+    return {name: value for name, value in known.items() if name.endswith("_SCHEDULE")}
 
 
 @dataclass(eq=False)
@@ -89,6 +96,7 @@ class World:
             XANO_API_KEY=self.xano.secret,
             AUDIT_STORAGE_CONNECTION_STRING="",
             ADMIN_RATE_LIMIT_PER_MINUTE=str(HIGHEST_LIMIT),
+            **schedules(),
         )
 
     def new_database(self, name: str) -> str:

@@ -7,12 +7,15 @@ in the background. Whatever passes is redacted first. The host makes the request
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
+from contextvars import Token
 from dataclasses import dataclass
 
-from opentelemetry import metrics, trace
+from opentelemetry import context, metrics, trace
+from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, Context  # pyright: ignore[reportPrivateUsage] - its one name
 from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk._logs import LogRecordProcessor, ReadWriteLogRecord
-from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
 from opentelemetry.trace import Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -50,7 +53,13 @@ def _configure(connection_string: str) -> None:
     )
     telemetry.events.setLevel(logging.INFO)
     count_with(metrics.get_meter("pinksync"))
-    telemetry.collected.by = OpenTelemetryTracing(trace.get_tracer("pinksync"))
+    telemetry.collected.by = OpenTelemetryTracing(trace.get_tracer("pinksync"), sampler_in_use())
+
+
+def sampler_in_use() -> Sampler:
+    """What the distribution chose, by the standard settings OTEL_TRACES_SAMPLER and OTEL_TRACES_SAMPLER_ARG."""
+    provider = trace.get_tracer_provider()
+    return provider.sampler if isinstance(provider, TracerProvider) else ALWAYS_ON
 
 
 def count_with(meter: metrics.Meter) -> None:
@@ -77,12 +86,19 @@ def named(names: Labels, values: Labels) -> dict[str, str]:
 @dataclass(frozen=True, slots=True)
 class OpenTelemetryTracing:
     tracer: Tracer
+    sampler: Sampler
 
     def span(self, name: str, attributes: Mapping[str, str]) -> AbstractContextManager[object]:
-        """An error inside is marked on it by its kind alone. Below a span of ours that is not kept there are none."""
+        """An error inside is marked on it by its kind alone.
+
+        The host's trace is asked of the sampler before anything is made: a span that is not kept costs ten times as
+        much as that question, and below it nothing is made at all, by instrumentation neither.
+        """
         above = trace.get_current_span()
-        if not above.is_recording() and not above.get_span_context().is_remote and above is not trace.INVALID_SPAN:
-            return telemetry.NOTHING
+        if not above.is_recording():
+            known = above.get_span_context()
+            if known.is_valid and not (known.is_remote and self._kept(known.trace_id, name)):
+                return Silence() if known.is_remote else telemetry.NOTHING
         return self.tracer.start_as_current_span(name, attributes=attributes, record_exception=False)
 
     def traceparent(self) -> str | None:
@@ -92,6 +108,24 @@ class OpenTelemetryTracing:
 
     def sampled(self) -> bool:
         return trace.get_current_span().is_recording()
+
+    def _kept(self, trace_id: int, name: str) -> bool:
+        """By the trace's id: every process of every service decides alike."""
+        return self.sampler.should_sample(None, trace_id, name).decision.is_sampled()
+
+
+@dataclass(slots=True)
+class Silence:
+    """Inside, nothing that is instrumented makes a span; the trace's id is passed on all the same."""
+
+    _before: Token[Context] | None = None
+
+    def __enter__(self) -> None:
+        self._before = context.attach(context.set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
+
+    def __exit__(self, *_: object) -> None:
+        if self._before:
+            context.detach(self._before)
 
 
 class RedactedSpans(SpanProcessor):
