@@ -7,6 +7,7 @@ needs them, as not every installation does).
 """
 
 import asyncio
+import gc
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -549,6 +550,7 @@ async def _open() -> Gateway:
     if vault:
         gateway.keep_current(configuration)
     _gateways[asyncio.get_running_loop()] = gateway
+    gc.freeze()  # what is here now stays for good: no collection need look at it again
     return gateway
 
 
