@@ -30,8 +30,8 @@ class Counter:
     labels: tuple[str, ...] = ()
     values: dict[Labels, float] = field(default_factory=lambda: defaultdict[Labels, float](float))
 
-    def add(self, *labels: str, amount: float = 1) -> None:
-        self.values[labels] += amount
+    def add(self, *labels: str) -> None:
+        self.values[labels] += 1
 
 
 @dataclass(eq=False, slots=True)
@@ -91,7 +91,7 @@ COUNTERS = (LIMIT_REFUSALS, CACHE_HITS, CACHE_MISSES, DELIVERIES, JOBS, DATABASE
 
 
 type Name = tuple[str, ...]
-"""One number of the tally: an instrument's name, its labels' values, and for a duration `le`+bound or `sum`."""
+"""One number of the tally: an instrument's name, its labels' values, and of a duration a bucket's place or `sum`."""
 
 
 def tally() -> Iterator[tuple[Name, float]]:

@@ -17,7 +17,6 @@ from opentelemetry.sdk._logs import LogRecordProcessor, ReadWriteLogRecord
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
 from opentelemetry.trace import Tracer
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from shared_code import telemetry
 from shared_code.redaction import redact, redact_mapping
@@ -102,9 +101,10 @@ class OpenTelemetryTracing:
         return self.tracer.start_as_current_span(name, attributes=attributes, record_exception=False)
 
     def traceparent(self) -> str | None:
-        carrier: dict[str, str] = {}
-        TraceContextTextMapPropagator().inject(carrier)
-        return carrier.get("traceparent")
+        here = trace.get_current_span().get_span_context()
+        if not here.is_valid:
+            return None
+        return f"00-{here.trace_id:032x}-{here.span_id:016x}-{here.trace_flags:02x}"
 
     def sampled(self) -> bool:
         return trace.get_current_span().is_recording()
