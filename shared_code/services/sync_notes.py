@@ -1,5 +1,8 @@
 """What the audit trail is told of syncs."""
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 from shared_code.model import Job, Severity, Source
 from shared_code.ports import SyncFailed
 from shared_code.services.audit import Fact
@@ -10,46 +13,32 @@ def name_of(job: Job) -> str:
 
 
 def started_fact(job: Job) -> Fact:
-    return Fact(
-        event_type="sync.started",
-        message=f"A {name_of(job)} was started.",
-        target=str(job.job_id),
-        partner_id=job.partner_id,
-    )
+    return job_fact(job, "sync.started", f"A {name_of(job)} was started.")
 
 
 def cancelled_fact(job: Job) -> Fact:
-    return Fact(
-        event_type="sync.cancelled",
-        message=f"A {name_of(job)} was cancelled.",
-        target=str(job.job_id),
-        partner_id=job.partner_id,
-    )
+    return job_fact(job, "sync.cancelled", f"A {name_of(job)} was cancelled.")
 
 
 def completed_fact(job: Job) -> Fact:
-    return Fact(
-        event_type="sync.completed",
-        message=f"A {name_of(job)} is completed.",
-        target=str(job.job_id),
-        partner_id=job.partner_id,
-        changes={
-            "processed": job.records_processed,
-            "changed": job.records_changed,
-            "deleted": job.records_deleted,
-            "failed": job.records_failed,
-        },
-    )
+    counts = {
+        "processed": job.records_processed,
+        "changed": job.records_changed,
+        "deleted": job.records_deleted,
+        "failed": job.records_failed,
+    }
+    return job_fact(job, "sync.completed", f"A {name_of(job)} is completed.", counts)
 
 
 def failed_fact(job: Job, failure: SyncFailed) -> Fact:
+    changes = {"error_class": failure.error_class.value, "processed": job.records_processed}
+    fact = job_fact(job, "sync.failed", f"A {name_of(job)} failed: {failure.message}", changes)
+    return replace(fact, severity=Severity.WARNING)
+
+
+def job_fact(job: Job, event_type: str, message: str, changes: Mapping[str, object] | None = None) -> Fact:
     return Fact(
-        event_type="sync.failed",
-        severity=Severity.WARNING,
-        message=f"A {name_of(job)} failed: {failure.message}",
-        target=str(job.job_id),
-        partner_id=job.partner_id,
-        changes={"error_class": failure.error_class.value, "processed": job.records_processed},
+        event_type=event_type, message=message, target=str(job.job_id), partner_id=job.partner_id, changes=changes
     )
 
 
