@@ -1,9 +1,11 @@
 """What the adapters' own tests start from."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import redis.asyncio
 
 from tests.adapters.migrations import add, rows
 from tests.shared_servers import new_database
@@ -30,3 +32,12 @@ def two_files(tmp_path: Path) -> Path:
         tmp_path, "0002_first_thing.sql", "INSERT INTO things VALUES (1, '100% one');\nINSERT INTO things VALUES (2);\n"
     )
     return tmp_path
+
+
+@pytest.fixture
+async def client(redis_url: str) -> AsyncIterator[Any]:
+    """Of an empty Redis."""
+    client = redis.asyncio.Redis.from_url(redis_url, max_connections=200)
+    await client.flushdb()
+    yield client
+    await client.aclose()

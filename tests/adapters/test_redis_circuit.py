@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
-import redis.asyncio
 
 from shared_code.adapters.redis_circuit import FEWEST, OPEN_SECONDS, PROBE_SECONDS, WINDOW_SECONDS, RedisCircuit
 from shared_code.adapters.redis_client import Outage, RedisDown, connect
@@ -14,14 +13,6 @@ from shared_code.adapters.redis_wire import RedisWire
 from tests.services import free_port
 
 NAME = "backend"
-
-
-@pytest.fixture
-async def client(redis_url: str) -> AsyncIterator[Any]:
-    client = redis.asyncio.Redis.from_url(redis_url, max_connections=200)
-    await client.flushdb()
-    yield client
-    await client.aclose()
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import redis.asyncio
 
 from shared_code.adapters.redis_client import Outage, connect
 from shared_code.adapters.redis_strikes import WINDOW_SECONDS, RedisStrikes
@@ -14,14 +13,6 @@ from shared_code.adapters.redis_wire import RedisWire
 from tests.services import free_port
 
 HERE, THERE = "203.0.113.9", "2001:db8::1"
-
-
-@pytest.fixture
-async def client(redis_url: str) -> AsyncIterator[Any]:
-    client = redis.asyncio.Redis.from_url(redis_url, max_connections=200)
-    await client.flushdb()
-    yield client
-    await client.aclose()
 
 
 @pytest.fixture
