@@ -95,11 +95,17 @@ def start_partner(folder: Path) -> Service:
     return Service(parts.partner(seat, key), parts.local_url(seat.port), key)
 
 
-def start_host(folder: Path, env: Mapping[str, str], *, health: str = "/api/health") -> Service:
-    """The Functions host with this app; `env` are the app's settings (`app_environment()` makes them)."""
+def start_host(
+    folder: Path, env: Mapping[str, str], *, health: str = "/api/health", public_url: str | None = None
+) -> Service:
+    """The Functions host with this app; `env` are the app's settings (`app_environment()` makes them).
+
+    `public_url`: the address that it shares with other hosts, when it is not the only one.
+    """
     seat, master_key = new_seat(folder, "host"), secrets.token_urlsafe()
     base_url = parts.local_url(seat.port)
-    part = parts.host(seat, {**env, "PUBLIC_URL": base_url, "DEVSTACK_MASTER_KEY": master_key}, health=health)
+    own = {"PUBLIC_URL": public_url or base_url, "DEVSTACK_MASTER_KEY": master_key}
+    part = parts.host(seat, {**env, **own}, health=health)
     return Service(part, base_url, master_key)
 
 
