@@ -111,9 +111,16 @@ class HttpxAuthorization:
         )
 
     async def _post(self, client: OAuthClient, url: str, form: str) -> bytes:
-        """The body of a good answer."""
-        headers = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "PinkSync/1"}
-        headers["Content-Type"] = "application/x-www-form-urlencoded"
+        """The body of a good answer. What is sent works once, so it never goes on a connection that the other side
+        may just be closing for having been idle.
+        """
+        headers = {
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+            "Connection": "close",
+            "Content-Type": "application/x-www-form-urlencoded",
+            "User-Agent": "PinkSync/1",
+        }
         if client.provider.client_auth is ClientAuth.POST:
             form += f"&client_id={quote_plus(client.provider.client_id)}&client_secret={quote_plus(client.secret)}"
             auth = None

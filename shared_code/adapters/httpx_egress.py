@@ -21,7 +21,10 @@ CONNECT_SECONDS = 3.0
 READ_SECONDS = 8.0
 OVERALL_SECONDS = 10.0
 MOST_BYTES = 8 * 1024 * 1024
-CONNECTIONS = httpx.Limits(max_connections=50, max_keepalive_connections=20, keepalive_expiry=30)
+IDLE_SECONDS = 4.0
+"""Less than the five seconds after which many servers (Node, uvicorn) close an idle connection: a request that
+crosses their closing is lost."""
+CONNECTIONS = httpx.Limits(max_connections=50, max_keepalive_connections=20, keepalive_expiry=IDLE_SECONDS)
 
 
 class Denied(httpcore.ConnectError):

@@ -17,7 +17,7 @@ from shared_code.ports import Forward, Returned
 TIMEOUT = httpx.Timeout(5.0, connect=2.0)
 OVERALL_SECONDS = 8.0
 TRIES_OF_A_READ = 3
-POOL = httpx.Limits(max_connections=100, max_keepalive_connections=20)
+POOL = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=4)
 HICCUPS = (b"Connection lost", b"SQL Error")
 
 

@@ -3,6 +3,7 @@
 What goes wrong on that way is an outcome, not an error: a browser shows it, and the audit trail keeps it.
 """
 
+import logging
 from base64 import urlsafe_b64encode
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -22,6 +23,8 @@ from shared_code.services.oauth_refusals import (
     why_link_refused,
     why_state_refused,
 )
+
+logger = logging.getLogger("pinksync.oauth")
 
 LINK_LIVES = timedelta(minutes=30)
 STATE_LIVES = timedelta(minutes=10)
@@ -158,7 +161,8 @@ class OAuthFlow:
             return await self.server.redeem(self.book.client(provider), code, verifier, self.redirect_uri)
         except TokenRefused:
             return Refusal.TOKEN_REFUSED
-        except errors.PinkSyncError:
+        except errors.PinkSyncError as error:
+            logger.warning("partner %s: no tokens for its code: %s", provider.partner_id, error.code)
             return Refusal.SERVER_UNAVAILABLE
 
     async def _keep(
