@@ -1,8 +1,12 @@
-"""One running gateway per test worker, started when a test first wants it."""
+"""One running gateway per test worker, started when a test first wants it.
+
+A folder or a file that kills its gateway, or wants another, has a `stack` of its own; all else here follows it.
+"""
 
 from collections.abc import Iterator
 
 import httpx
+import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -19,23 +23,30 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def api(stack: Stack) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=stack.url, timeout=20, trust_env=False) as client:
+    with httpx.Client(base_url=stack.url, timeout=30, trust_env=False) as client:
         yield client
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
+def database(stack: Stack) -> Iterator[psycopg.Connection]:
+    """The gateway's own, from behind its back."""
+    with psycopg.connect(stack.env["DATABASE_URL"], autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture(scope="module")
 def admin(stack: Stack) -> Headers:
     return stack.admin
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def partner_url(stack: Stack) -> str:
     return stack.partner_url
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def connect(api: httpx.Client, admin: Headers) -> Connect:
     return connecting(api, admin)
 

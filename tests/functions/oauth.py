@@ -6,6 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
 import httpx
+import psycopg
 
 from tests.functions.stack import Connect, Connected, Headers, Json
 
@@ -112,3 +113,14 @@ def connection(api: httpx.Client, key: Headers, partner: Connected) -> Json:
 
 def orders(api: httpx.Client, key: Headers, partner: Connected) -> httpx.Response:
     return api.get(f"/api/proxy/{partner.id}/orders?limit=1", headers=key)
+
+
+def audit(api: httpx.Client, admin: Headers, partner: Connected | None, event_type: str) -> list[Json]:
+    whose = f"partner_id={partner.id}&" if partner else ""
+    return api.get(f"/api/logs?{whose}event_type={event_type}", headers=admin).json()["logs"]
+
+
+def expire(database: psycopg.Connection, partner: Connected) -> None:
+    database.execute(
+        "UPDATE oauth_connections SET expires_at = now() - interval '1 second' WHERE partner_id = %s", (partner.id,)
+    )

@@ -21,7 +21,7 @@ from shared_code.adapters.postgres_timers import lock_number
 from shared_code.adapters.tables_audit_archive import TABLE
 from tests import services
 from tests.functions.index import index
-from tests.functions.stack import Connect, Connected, Headers, Json, Stack, connecting, refused, running_stack
+from tests.functions.stack import Connect, Connected, Headers, Json, Stack, refused, running_stack
 from tests.services import eventually
 from tests.shared_servers import ask
 
@@ -43,28 +43,6 @@ def stack(tmp_path_factory: pytest.TempPathFactory, azurite: services.Service) -
     archive = {"AUDIT_STORAGE_CONNECTION_STRING": azurite.url, "AUDIT_HOT_DAYS": "30"}
     with running_stack(folder, ask("svix"), ask("partner"), **nobodys, **archive) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def api(stack: Stack) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=stack.url, timeout=20, trust_env=False) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def admin(stack: Stack) -> Headers:
-    return stack.admin
-
-
-@pytest.fixture(scope="module")
-def connect(api: httpx.Client, admin: Headers) -> Connect:
-    return connecting(api, admin)
-
-
-@pytest.fixture(scope="module")
-def database(stack: Stack) -> Iterator[psycopg.Connection]:
-    with psycopg.connect(stack.env["DATABASE_URL"], autocommit=True) as connection:
-        yield connection
 
 
 def timers(api: httpx.Client, admin: Headers) -> dict[str, Json]:

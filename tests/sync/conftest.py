@@ -9,14 +9,14 @@ from shared_code.gateway import Gateway
 from shared_code.settings import load
 from tests import services
 from tests.shared_servers import ask
-from tests.sync.house import Clock, House, Shop
+from tests.shop import Shop, new_shop
+from tests.sync.house import Clock, House
 
 
 @pytest.fixture(scope="module")
 def shop_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    folder = tmp_path_factory.mktemp("shop")
-    with services.start_partner(folder) as service, httpx.Client(base_url=service.url, trust_env=False) as client:
-        yield Shop(service, client)
+    with new_shop(tmp_path_factory.mktemp("shop")) as shop:
+        yield shop
 
 
 @pytest.fixture

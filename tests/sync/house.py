@@ -1,6 +1,5 @@
-"""A gateway without its doors, over real servers, with a clock that can be set forward; and a partner of its own."""
+"""A gateway without its doors, over real servers, with a clock that can be set forward."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,7 +12,7 @@ from shared_code.model import AuthMethod, Job, JobType, Page, Partner, PartnerTy
 from shared_code.services.audit import system_caller
 from shared_code.services.partners import NewPartner
 from shared_code.services.sync_jobs import NewJob
-from tests.services import Service
+from tests.shop import Shop
 
 OPERATOR = system_caller("test")
 FULL, CHANGES = JobType.FULL_SYNC, JobType.INCREMENTAL_SYNC
@@ -30,49 +29,6 @@ class Clock:
 
     def forward(self, **by: float) -> None:
         self.ahead += timedelta(**by)
-
-
-@dataclass(frozen=True, slots=True)
-class Shop:
-    """An example partner of this module's own."""
-
-    service: Service
-    client: httpx.Client = field(repr=False)
-
-    @property
-    def endpoint(self) -> str:
-        return f"{self.service.url}/api"
-
-    @property
-    def credentials(self) -> Mapping[str, str]:
-        return {"api_key": self.service.secret}
-
-    def begins_with(self, orders: int) -> None:
-        """So many orders, all new; nothing wrong, nothing asked yet."""
-        self.client.put("/_devstack/seed", json={"orders": orders}).raise_for_status()
-        self.behaves()
-
-    def misbehaves(self, **fault: Any) -> None:
-        self.client.put("/_devstack/faults", json=fault).raise_for_status()
-
-    def behaves(self) -> None:
-        self.client.delete("/_devstack/faults").raise_for_status()
-        self.client.delete("/_devstack/requests").raise_for_status()
-
-    def touches(self, *numbers: int) -> None:
-        self.client.put("/_devstack/touch", json={"resource": "orders", "ids": numbers}).raise_for_status()
-
-    def removes(self, *numbers: int) -> None:
-        for number in numbers:
-            self.client.delete(f"/api/orders/{number}", headers=self.key).raise_for_status()
-
-    @property
-    def key(self) -> Mapping[str, str]:
-        return {"X-API-Key": self.service.secret}
-
-    def asked(self) -> list[dict[str, Any]]:
-        """What came to its API since it last began to behave, oldest first."""
-        return self.client.get("/_devstack/requests").raise_for_status().json()["requests"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ import pytest
 
 from shared_code.model import CursorRule, JobStatus, Page, Paging, PagingStyle
 from shared_code.ports import AuditFilter, JobFilter
-from tests.sync.house import CHANGES, FULL, OPERATOR, House, Shop
+from tests.shop import Shop
+from tests.sync.house import CHANGES, FULL, OPERATOR, House
 
 WAYS = {
     "cursor": Paging(size=25),

@@ -7,36 +7,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import httpx
-import psycopg
 import pytest
 
 from tests import services
-from tests.functions.stack import Connected, Json, Receiver, Stack, connecting, publish, register, running_stack
+from tests.functions.faults.books import asked, leases_are_over, ledger, order_faults
+from tests.functions.stack import Connected, Json, Receiver, Stack, connecting, publish, register
 from tests.services import eventually
-from tests.shared_servers import ask
 
 SEND = "POST /api/v1/app/{app_id}/msg"
 OPEN = "POST /api/v1/app/{app_id}/endpoint"
-
-
-@pytest.fixture(scope="module")
-def svix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[services.Service]:
-    """This module's own, to be killed."""
-    with services.start_svix(tmp_path_factory.mktemp("svix")) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory, svix: services.Service) -> Iterator[Stack]:
-    """This module's own, to be killed."""
-    with running_stack(tmp_path_factory.mktemp("gateway"), svix, ask("partner")) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def api(stack: Stack) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=stack.url, timeout=30, trust_env=False) as client:
-        yield client
 
 
 @pytest.fixture(autouse=True)
@@ -50,28 +29,8 @@ def healed(stack: Stack, svix: services.Service) -> Iterator[None]:
 
 
 def owed(stack: Stack) -> int:
-    with psycopg.connect(stack.env["DATABASE_URL"], autocommit=True) as connection:
-        row = connection.execute("SELECT count(*) FROM outbox WHERE done_at IS NULL AND buried_at IS NULL").fetchone()
-    return row[0] if row else -1
-
-
-@pytest.fixture
-def partner(api: httpx.Client, stack: Stack) -> Connected:
-    return connecting(api, stack.admin)()
-
-
-@pytest.fixture
-def receiver(stack: Stack) -> Receiver:
-    return Receiver(stack.partner_url)
-
-
-def order_faults(svix: services.Service, *rules: Json) -> None:
-    httpx.put(f"{svix.url}/_devstack/faults", json={"rules": rules}).raise_for_status()
-
-
-def ledger(svix: services.Service, partner: Connected) -> Json:
-    apps = httpx.get(f"{svix.url}/_devstack/ledger").json()["apps"].values()
-    return next((app for app in apps if app["uid"] == partner.id), {})
+    [(many,)] = asked(stack, "SELECT count(*) FROM outbox WHERE done_at IS NULL AND buried_at IS NULL")
+    return many
 
 
 def numbers(receiver: Receiver) -> Counter[int]:
@@ -157,13 +116,6 @@ def test_a_removed_partner_is_removed_from_svix_once_it_is_back(
 
 
 # ── The host is killed ───────────────────────────────────────────────────────────────────────────
-
-
-def leases_are_over(stack: Stack) -> None:
-    """The dead host held what it was sending or asking for half a minute; that half minute passes now."""
-    with psycopg.connect(stack.env["DATABASE_URL"], autocommit=True) as connection:
-        connection.execute("UPDATE outbox SET not_before = now() WHERE done_at IS NULL AND buried_at IS NULL")
-        connection.execute("UPDATE webhook_deliveries SET check_at = now() WHERE check_at IS NOT NULL")
 
 
 def test_a_host_killed_right_after_its_202s_loses_nothing_and_sends_nothing_twice(
