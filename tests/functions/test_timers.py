@@ -26,7 +26,6 @@ from tests.services import eventually
 from tests.shared_servers import ask
 
 type Verify = Callable[..., tuple[int, str]]
-NAMES = {function.name for function in index().functions if not function.is_http}
 NEVER = "0 0 0 1 1 *"
 
 
@@ -70,7 +69,7 @@ def held(stack: Stack, table: str) -> Iterator[psycopg.Connection]:
 
 def test_every_timer_of_the_app_is_listed_with_its_schedule(api: httpx.Client, admin: Headers, stack: Stack) -> None:
     found = timers(api, admin)
-    assert found.keys() == NAMES
+    assert found.keys() == {function.name for function in index().functions if not function.is_http}
     assert found["outbox_relay"]["schedule"] == stack.env["OUTBOX_SCHEDULE"]
     assert found["outbox_relay"]["description"] == "Sends what committed changes still owe to the webhook service."
     assert found["audit_archive"]["next"].endswith("-01-01T00:00:00Z")
