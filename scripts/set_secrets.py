@@ -7,7 +7,8 @@ Taken from the environment variable of the same name where that is set, as other
 A name in the vault is the setting's in small letters with dashes: KEY_PEPPER is key-pepper. No value is ever shown.
 Who is signed in to Azure (az login, or the workflow's identity) needs the role Key Vault Secrets Officer on the vault.
 
-Exit code 0: every secret is there. 1: it failed, or one is missing. 2: a wrong command line.
+Exit code 0: every secret is there. 1: it failed, or one is missing. 2: a wrong command line. What it says of a secret
+is done, even if it then fails: run it again for the rest.
 """
 
 import argparse
@@ -20,7 +21,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
-from azure.core.exceptions import AzureError, ResourceNotFoundError
+from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError
 from azure.identity import DefaultAzureCredential
 from azure.keyvault.secrets import SecretClient
 
@@ -32,8 +33,10 @@ class Vault(Protocol):
 
 
 class AzureVault:
+    """Tries again three times where the vault is busy, as long apart as it asks for."""
+
     def __init__(self, url: str) -> None:
-        self._client = SecretClient(url, DefaultAzureCredential(), retry_total=3)
+        self._client = SecretClient(url, DefaultAzureCredential(), retry_total=3, connection_timeout=5, read_timeout=20)
 
     def get(self, name: str) -> str | None:
         try:
@@ -47,6 +50,16 @@ class AzureVault:
 
 class Refused(Exception):
     """What was asked for would do harm; the message says what to do instead."""
+
+
+INSIDE = "run it from inside the vault's network, or let this machine's address in for the while"
+ADVICE = {
+    "ForbiddenByRbac": "who is signed in needs the role Key Vault Secrets Officer, which takes some minutes to hold",
+    "ForbiddenByFirewall": INSIDE,
+    "ForbiddenByConnection": INSIDE,
+    "Throttled": "the vault is busy; run it again in a minute",
+}
+"""What to do about the vault's own codes."""
 
 
 def random_key() -> str:
@@ -69,18 +82,33 @@ GIVEN = ("SVIX_TOKEN", "XANO_API_KEY")
 
 def main(arguments: Sequence[str] | None = None, open_vault: Callable[[str], Vault] = AzureVault) -> int:
     options = parser().parse_args(arguments)
+    missing = False
     try:
         vault = open_vault(options.vault)
-        done = check(vault) if options.check else dict(work(vault, options))
+        for name, outcome in check(vault) if options.check else work(vault, options):
+            print(f"{name:<24}{outcome}", flush=True)
+            missing |= outcome == "missing"
     except Refused as error:
         print(f"set_secrets: {error}", file=sys.stderr)
         return 1
-    except AzureError as error:
-        print(f"set_secrets: {type(error).__name__}: {error.message.splitlines()[0]}", file=sys.stderr)
+    except (AzureError, ValueError) as error:  # ValueError: an address that is no vault's, a key ring that is none
+        print(f"set_secrets: {reason(error)}", file=sys.stderr)
         return 1
-    for name, outcome in done.items():
-        print(f"{name:<24}{outcome}")
-    return 1 if "missing" in done.values() else 0
+    return 1 if missing else 0
+
+
+def reason(error: AzureError | ValueError) -> str:
+    """In one line: what the vault said, and what to do about it if that is known."""
+    said = error.error if isinstance(error, HttpResponseError) else None
+    if said is None:
+        return f"{type(error).__name__}: {first_line(str(error))}"
+    code = (said.innererror or {}).get("code") or said.code
+    advice = f" ({ADVICE[code]})" if code in ADVICE else ""
+    return f"{error.status_code} {code}: {first_line(said.message or '')}{advice}"
+
+
+def first_line(text: str) -> str:
+    return text.strip().partition("\n")[0].strip()
 
 
 def parser() -> argparse.ArgumentParser:
@@ -97,7 +125,11 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--check", action="store_true", help="only say what is there; changes nothing")
     add("--rotate", action="append", default=[], choices=sorted(MADE), help="make this one anew; may be repeated")
-    add("--retire", metavar="KID", help="take this old key out of TOKEN_KEYRING; what it sealed is lost")
+    add(
+        "--retire",
+        metavar="KID",
+        help="take this old key out of TOKEN_KEYRING (ask scripts.keyring --may-drop first: what it seals is lost)",
+    )
     add("--every-api-key-dies", action="store_true", help="needed to rotate KEY_PEPPER, as that is what it does")
     return made
 
@@ -110,8 +142,9 @@ def vault_url(text: str) -> str:
     return text
 
 
-def check(vault: Vault) -> dict[str, str]:
-    return {name: "kept" if vault.get(stored_as(name)) else "missing" for name in (*MADE, *GIVEN)}
+def check(vault: Vault) -> Iterator[tuple[str, str]]:
+    for name in (*MADE, *GIVEN):
+        yield name, "kept" if vault.get(stored_as(name)) else "missing"
 
 
 def work(vault: Vault, options: argparse.Namespace) -> Iterator[tuple[str, str]]:

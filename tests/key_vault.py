@@ -64,6 +64,11 @@ class KeyVault:
     def asked(self, name: str) -> int:
         return self.known()["asked"].get(name, 0)
 
+    @property
+    def written(self) -> dict[str, int]:
+        """How many versions of each secret its clients wrote."""
+        return self.known()["written"]
+
     def _tell(self, method: str, what: str, body: object = None) -> None:
         httpx.request(method, f"{self.service.url}/_devstack/{what}", json=body).raise_for_status()
 

@@ -1,8 +1,9 @@
 """The vault (`/secrets/{name}`), the identity endpoint (`/identity/token`), and the switches of both.
 
-What of Key Vault's API the gateway can meet: the 401 that names authority and resource, the latest and an older
-version, the list of versions, a secret that is not there or disabled, and the faults that `PUT /_devstack/faults`
-turns on. Tokens are the identity endpoint's own; the vault takes those that were made for it.
+What of Key Vault's API the gateway and the operators' commands can meet: the 401 that names authority and resource,
+the latest and an older version, the list of versions, a new version, a secret that is not there or disabled, and the
+faults that `PUT /_devstack/faults` turns on. Tokens are the identity endpoint's own; the vault takes those that were
+made for it.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 from uuid import uuid4
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -21,6 +22,11 @@ from starlette.routing import Route
 from devstack.serving import instruction
 
 API_VERSION = "api-version"
+WHY = {
+    403: ("Forbidden", "Caller is not authorized to perform action on resource.", "ForbiddenByRbac"),
+    429: ("Throttled", "Too many requests were made in a given time.", ""),
+}
+"""What the real vault says with a status: code, message, and the code inside."""
 
 
 class Fault(BaseModel):
@@ -28,6 +34,8 @@ class Fault(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     part: Literal["vault", "identity"]
+    method: Literal["GET", "PUT"] | None = None
+    """None is any."""
     status: int = 500
     delay_seconds: float = 0
     times: int = 1_000_000
@@ -38,6 +46,12 @@ class Wanted(BaseModel):
     value: str
     age_seconds: float = 0
     enabled: bool = True
+
+
+class NewVersion(BaseModel):
+    """What a client may send; all but the value is left out of account."""
+
+    value: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +74,7 @@ class Vault:
     """Token → what it is for. Each audience has one token at a time, until `DELETE /_devstack/tokens`."""
     current: dict[str, str] = field(default_factory=dict[str, str])
     asked: Counter[str] = field(default_factory=Counter[str])
+    written: Counter[str] = field(default_factory=Counter[str])
 
     @property
     def resource(self) -> str:
@@ -68,14 +83,14 @@ class Vault:
         """
         return "https://" + self.url.removeprefix("https://").partition(".")[2]
 
-    async def fails(self, part: str) -> Response | None:
+    async def fails(self, part: str, method: str = "GET") -> Response | None:
         fault = self.faults.get(part)
-        if fault is None or fault.times <= 0:
+        if fault is None or fault.times <= 0 or fault.method not in (None, method):
             return None
         fault.times -= 1
         await asyncio.sleep(fault.delay_seconds)
         headers = {"Retry-After": "1"} if fault.status == 429 else {}
-        return error(fault.status, "Fault", headers)
+        return error(fault.status, *WHY.get(fault.status, ("Fault",)), headers=headers)
 
     async def secret(self, request: Request) -> Response:
         name = request.path_params["name"]
@@ -89,8 +104,28 @@ class Vault:
         if not found:
             return error(404, "SecretNotFound")
         if not found[-1].enabled:
-            return error(403, "SecretDisabled")
+            return error(403, "Forbidden", "Operation get is not allowed on a disabled secret.", "SecretDisabled")
         return JSONResponse({"value": found[-1].value, **self.properties(name, found[-1])})
+
+    async def add_version(self, request: Request) -> Response:
+        """The SDK's first request of a client comes here without token and body: it asks for the challenge."""
+        if failed := await self.fails("vault", "PUT"):
+            return failed
+        if refused := self.refused(request):
+            return refused
+        try:
+            sent = NewVersion.model_validate_json(await request.body())
+        except ValidationError:
+            return error(400, "BadParameter")
+        name = request.path_params["name"]
+        self.written[name] += 1
+        version = self.keep(name, sent.value)
+        return JSONResponse({"value": version.value, **self.properties(name, version)})
+
+    def keep(self, name: str, value: str, age_seconds: float = 0, enabled: bool = True) -> Version:
+        version = Version(uuid4().hex, value, int(time.time() - age_seconds), enabled)
+        self.secrets.setdefault(name, []).append(version)
+        return version
 
     async def versions(self, request: Request) -> Response:
         name = request.path_params["name"]
@@ -99,6 +134,7 @@ class Vault:
 
     def properties(self, name: str, version: Version) -> dict[str, object]:
         attributes = {"enabled": version.enabled, "created": version.updated, "updated": version.updated}
+        attributes |= {"recoveryLevel": "Recoverable", "recoverableDays": 90}
         return {"id": f"{self.url}/secrets/{name}/{version.name}", "attributes": attributes}
 
     def refused(self, request: Request) -> Response | None:
@@ -108,7 +144,7 @@ class Vault:
         if self.tokens.get(token) == self.resource:
             return None
         challenge = f'Bearer authorization="https://login.example/devstack", resource="{self.resource}"'
-        return error(401, "Unauthorized", {"WWW-Authenticate": challenge})
+        return error(401, "Unauthorized", headers={"WWW-Authenticate": challenge})
 
     async def token(self, request: Request) -> Response:
         """As App Service's endpoint: `X-IDENTITY-HEADER`, `resource`, and `client_id` of a user-assigned identity."""
@@ -128,9 +164,7 @@ class Vault:
 
     async def put(self, request: Request) -> Response:
         wanted = await instruction(request, Wanted)
-        updated = int(time.time() - wanted.age_seconds)
-        version = Version(uuid4().hex, wanted.value, updated, wanted.enabled)
-        self.secrets.setdefault(request.path_params["name"], []).append(version)
+        self.keep(request.path_params["name"], wanted.value, wanted.age_seconds, wanted.enabled)
         return Response(status_code=204)
 
     async def delete(self, request: Request) -> Response:
@@ -152,8 +186,8 @@ class Vault:
         return Response(status_code=204)
 
     async def known(self, request: Request) -> Response:
-        """How often each secret, and `token`, was asked for; and the tokens that are out."""
-        return JSONResponse({"asked": dict(self.asked), "tokens": self.tokens})
+        """How often each secret, and `token`, was asked for; what clients wrote how often; the tokens that are out."""
+        return JSONResponse({"asked": dict(self.asked), "written": dict(self.written), "tokens": self.tokens})
 
     async def health(self, request: Request) -> Response:
         return Response(status_code=204)
@@ -165,6 +199,7 @@ class Vault:
                 Route("/secrets/{name}/{version}", self.secret),
                 Route("/secrets/{name}/", self.secret),
                 Route("/secrets/{name}", self.secret),
+                Route("/secrets/{name}", self.add_version, methods=["PUT"]),
             ]
         )
 
@@ -183,6 +218,10 @@ class Vault:
         )
 
 
-def error(status: int, code: str, headers: dict[str, str] | None = None) -> Response:
-    body = {"error": {"code": code, "message": f"devstack: {code}"}}
-    return JSONResponse(body, status_code=status, headers=headers)
+def error(
+    status: int, code: str, message: str = "", inner: str = "", headers: dict[str, str] | None = None
+) -> Response:
+    said: dict[str, object] = {"code": code, "message": message or f"devstack: {code}"}
+    if inner:
+        said["innererror"] = {"code": inner}
+    return JSONResponse({"error": said}, status_code=status, headers=headers)
