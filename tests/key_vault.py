@@ -28,6 +28,11 @@ class KeyVault:
         return self.folder / "certificate.pem"
 
     @property
+    def key(self) -> Path:
+        """The certificate's, for another server that stands beside this one."""
+        return self.folder / "key.pem"
+
+    @property
     def identity(self) -> Mapping[str, str]:
         """What App Service puts into an app's environment."""
         return {"IDENTITY_ENDPOINT": f"{self.service.url}/identity/token", "IDENTITY_HEADER": self.header}

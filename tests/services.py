@@ -80,6 +80,13 @@ def start_azurite(folder: Path) -> Service:
     return Service(server.part(), server.connection_string)
 
 
+def start_secure_azurite(folder: Path, certificate: Path, key: Path) -> Service:
+    """One that takes the tokens of an identity; its URL is the table endpoint."""
+    log, pair = folder / "azurite.log", (certificate, key)
+    server = Azurite(folder=folder / "azurite", port=free_port(), log=log, key=settings.random_key(), certificate=pair)
+    return Service(server.part(), server.url)
+
+
 def start_svix(folder: Path, *, retry: str = "1,2,4") -> Service:
     seat, jwt_secret = new_seat(folder, "svix"), secrets.token_urlsafe()
     return Service(parts.svix(seat, jwt_secret, retry), parts.local_url(seat.port), settings.svix_token(jwt_secret))

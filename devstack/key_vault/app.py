@@ -2,17 +2,19 @@
 
 What of Key Vault's API the gateway and the operators' commands can meet: the 401 that names authority and resource,
 the latest and an older version, the list of versions, a new version, a secret that is not there or disabled, and the
-faults that `PUT /_devstack/faults` turns on. Tokens are the identity endpoint's own; the vault takes those that were
-made for it.
+faults that `PUT /_devstack/faults` turns on. Tokens are the identity endpoint's own, of the form that Entra's have; the
+vault takes those that were made for it.
 """
 
 import asyncio
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from secrets import token_bytes
 from typing import Literal
-from uuid import uuid4
+from uuid import UUID, uuid4
 
+import jwt
 from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -22,6 +24,8 @@ from starlette.routing import Route
 from devstack.serving import instruction
 
 API_VERSION = "api-version"
+ISSUER = f"https://sts.windows.net/{UUID(int=0)}/"
+SIGNING_KEY = token_bytes(32)
 WHY = {
     403: ("Forbidden", "Caller is not authorized to perform action on resource.", "ForbiddenByRbac"),
     429: ("Throttled", "Too many requests were made in a given time.", ""),
@@ -154,13 +158,18 @@ class Vault:
         if request.headers.get("x-identity-header") != self.header or API_VERSION not in request.query_params:
             return error(403, "Forbidden")
         resource = request.query_params["resource"]
-        token = self.current.setdefault(resource, uuid4().hex)
+        token = self.current.setdefault(resource, self.new_token(resource))
         self.tokens[token] = resource
         expires_on = int(time.time()) + self.token_seconds
         return JSONResponse(
             {"access_token": token, "expires_on": str(expires_on), "resource": resource, "token_type": "Bearer"}
             | {"client_id": request.query_params.get("client_id", "")}
         )
+
+    def new_token(self, resource: str) -> str:
+        now = int(time.time())
+        claims = {"aud": resource, "iss": ISSUER, "iat": now, "nbf": now, "exp": now + self.token_seconds}
+        return jwt.encode({**claims, "uti": uuid4().hex}, SIGNING_KEY)
 
     async def put(self, request: Request) -> Response:
         wanted = await instruction(request, Wanted)

@@ -1,4 +1,5 @@
-"""A host with no secret in any setting: its secrets in a Key Vault, its passwords tokens of its identity.
+"""A host with no secret in any setting: its secrets in a Key Vault, its passwords tokens of its identity, its archive
+opened by such tokens too.
 
 They rotate under load, and the vault fails, and nobody notices.
 """
@@ -33,6 +34,7 @@ from tests.key_vault import KeyVault, running_key_vault
 from tests.services import Service, eventually
 from tests.shared_servers import ask, new_database
 
+NEVER = "0 0 0 1 1 *"
 KEYS = {kid: random_key() for kid in ("k1", "k2")}
 
 
@@ -62,7 +64,10 @@ class World:
             return sum(count(database, column.table, column.column, kid) for column in SEALED.values())
 
     def keyring(self, *arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "scripts.keyring", *arguments]
+        return self.command("scripts.keyring", *arguments, **changes)
+
+    def command(self, module: str, *arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", module, *arguments]
         env = {**os.environ, **self.env, **changes}
         return subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True)
 
@@ -107,6 +112,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         svix, xano, partner = ask("svix"), ask("xano"), closing.enter_context(services.start_partner(folder))
         role = entra_role(database_url, vault.token("https://ossrdbms-aad.database.windows.net"))
         user = entra_user(ask("redis").url, vault.token("https://redis.azure.com"))
+        storage = closing.enter_context(services.start_secure_azurite(folder, vault.certificate, vault.key))
         env = services.app_environment(
             closing.enter_context(role),
             closing.enter_context(user),
@@ -115,6 +121,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             SVIX_URL=svix.url,
             XANO_API_URL=xano.url,
             AUDIT_STORAGE_CONNECTION_STRING="",
+            AUDIT_STORAGE_URL=storage.url,
+            AUDIT_ARCHIVE_SCHEDULE=NEVER,
             SECRETS_REFRESH_SECONDS="1",
             REENCRYPT_SCHEDULE=EVERY_SECOND,
             ADDRESS_RATE_LIMIT_PER_MINUTE="1000000",
@@ -155,6 +163,25 @@ def test_a_vault_that_fails_is_not_noticed(world: World) -> None:
     assert world.connect()
     eventually(lambda: "the Key Vault does not give key-pepper" in world.log())
     world.vault.heal()
+
+
+def test_the_audit_trail_is_archived_and_read_with_tokens_of_the_identity(world: World) -> None:
+    partner = world.connect()
+    for number in range(4):
+        made = world.api.post("/api/keys", json={"name": f"key {number}"}, headers=partner.key)
+        assert made.status_code == 201, made.text
+    with psycopg.connect(world.database_url, autocommit=True) as database:
+        database.execute("UPDATE integration_logs SET created_at = created_at - interval '100 days'")
+        before = world.api.get("/api/logs", headers=partner.key).json()
+        run = world.api.post("/api/timers/audit_archive/run", headers=world.admin).json()
+        assert (run["result"], run["rows"] >= 5) == ("ok", True), run
+        left = database.execute("SELECT count(*) FROM integration_logs WHERE partner_id = %s", (partner.id,))
+        assert left.fetchone() == (0,)
+    after = world.api.get("/api/logs", headers=partner.key).json()
+    assert (after["logs"], after["total"]) == (before["logs"], 5)
+    assert "https://storage.azure.com" in world.vault.known()["tokens"].values()
+    verified = world.command("scripts.verify_audit")
+    assert (verified.returncode, "archived rows" in verified.stdout) == (0, True), verified.stderr
 
 
 def test_the_key_ring_rotates_under_load(world: World) -> None:
