@@ -53,6 +53,10 @@ class Kept:
     outbox_days: int
     inbox_days: int
     """A partner's message that comes again after this is taken for a new one."""
+    record_days: int
+    """How new each business record is, after the last event of it: one that comes later than this may overwrite what
+    is newer. And what syncs knew of a partner's records, after the partner was removed.
+    """
     review_days: int
     job_days: int
     timer_run_days: int
@@ -243,6 +247,7 @@ def kept(read: Reader) -> Kept:
         event_days=read.number("RETENTION_EVENT_DAYS", 180, high=3650),
         outbox_days=read.number("RETENTION_OUTBOX_DAYS", 30, high=3650),
         inbox_days=read.number("RETENTION_INBOX_DAYS", 30, high=3650),
+        record_days=read.number("RETENTION_RECORD_DAYS", 90, high=3650),
         review_days=read.number("RETENTION_REVIEW_DAYS", 365, high=3650),
         job_days=read.number("RETENTION_JOB_DAYS", 90, high=3650),
         timer_run_days=read.number("RETENTION_TIMER_RUN_DAYS", 30, high=3650),

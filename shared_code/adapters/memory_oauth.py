@@ -43,13 +43,6 @@ def good(row: Pass | None, now: datetime) -> bool:
     return row is not None and row.used_at is None and now < row.expires_at
 
 
-async def delete_where_expired[P: Pass](passes: View[bytes, P], before: datetime, limit: int) -> int:
-    over = sorted((each.expires_at, key) for key, each in passes.items() if each.expires_at < before)
-    for _, key in over[:limit]:
-        await passes.remove(key)
-    return len(over[:limit])
-
-
 async def delete_of_partner[P: Pass](passes: View[bytes, P], partner_id: UUID) -> None:
     for key in [key for key, each in passes.items() if each.partner_id == partner_id]:
         await passes.remove(key)
@@ -78,9 +71,6 @@ class MemoryOAuthLinks:
     async def void(self, partner_id: UUID) -> None:
         await delete_of_partner(self.links, partner_id)
 
-    async def delete_expired(self, before: datetime, limit: int) -> int:
-        return await delete_where_expired(self.links, before, limit)
-
 
 @dataclass(frozen=True, slots=True)
 class MemoryOAuthStates:
@@ -104,9 +94,6 @@ class MemoryOAuthStates:
 
     async def void(self, partner_id: UUID) -> None:
         await delete_of_partner(self.states, partner_id)
-
-    async def delete_expired(self, before: datetime, limit: int) -> int:
-        return await delete_where_expired(self.states, before, limit)
 
 
 @dataclass(frozen=True, slots=True)

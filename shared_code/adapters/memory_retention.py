@@ -1,18 +1,33 @@
 """What leaves the memory store after its time. Kinds that only PostgreSQL keeps have nothing to clear here."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from shared_code.adapters.memory_deliveries import Watched
-from shared_code.adapters.memory_inbox import Received
+from shared_code.adapters.memory_inbox import Received, Written
 from shared_code.adapters.memory_outbox import Debt
 from shared_code.adapters.memory_replies import Kept, Name
 from shared_code.adapters.memory_rows import View
-from shared_code.model import Attempt, Delivery, Event, Review, ReviewKind
+from shared_code.adapters.memory_sync import Kept as KeptRecord
+from shared_code.model import (
+    Attempt,
+    Delivery,
+    Event,
+    InboundSecret,
+    OAuthLink,
+    OAuthState,
+    Partner,
+    RecordName,
+    Review,
+    ReviewKind,
+)
 from shared_code.ports import Perishable
+
+type Rows = Iterator[tuple[datetime | None, list[tuple[View[Any, Any], Any]]]]
+"""Since when each row is over (None: it is not), and all that leaves with it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,34 +42,54 @@ class MemoryRetention:
     tries: View[str, tuple[UUID, Attempt]]
     reviews: View[UUID, Review]
     subjects: View[tuple[ReviewKind, str], UUID]
+    oauth_links: View[bytes, OAuthLink]
+    oauth_states: View[bytes, OAuthState]
+    inbound_secrets: View[int, InboundSecret]
+    records: View[RecordName, Written]
+    known: View[tuple[UUID, str, str], KeptRecord]
+    partners: View[UUID, Partner]
 
     async def clear(self, what: Perishable, before: datetime, limit: int) -> int:
-        over = [(since, removals) for since, removals in self._over(what) if since is not None and since < before]
+        rows = self._over[what]() if what in self._over else ()
+        over = [(since, removals) for since, removals in rows if since is not None and since < before]
         oldest = sorted(over, key=lambda pair: pair[0])[:limit]
         for _, removals in oldest:
             for view, key in removals:
                 await view.remove(key)
         return len(oldest)
 
-    def _over(self, what: Perishable) -> Iterator[tuple[datetime | None, list[tuple[View[Any, Any], Any]]]]:
-        """Since when each row is over (None: it is not), and all that leaves with it."""
-        if what is Perishable.REPLIES:
-            yield from ((kept.until, [(self.replies, key)]) for key, kept in self.replies.items())
-        if what is Perishable.OUTBOX:
-            yield from ((debt.done_at, [(self.debts, key)]) for key, debt in self.debts.items())
-        if what is Perishable.INBOX:
-            for key, received in self.received.items():
-                message = (received.item.partner_id, received.item.message_id)
-                yield received.done_at, [(self.received, key), (self.messages, message)]
-        if what is Perishable.REVIEWS:
-            for key, review in self.reviews.items():
-                yield review.resolved_at, [(self.reviews, key), (self.subjects, (review.kind, review.subject))]
-        if what is Perishable.EVENTS:
-            yield from self._events()
+    @property
+    def _over(self) -> Mapping[Perishable, Callable[[], Rows]]:
+        return {
+            Perishable.REPLIES: lambda: rows_of(self.replies, lambda kept: kept.until),
+            Perishable.OAUTH_LINKS: lambda: rows_of(self.oauth_links, lambda link: link.expires_at),
+            Perishable.OAUTH_STATES: lambda: rows_of(self.oauth_states, lambda state: state.expires_at),
+            Perishable.INBOUND_SECRETS: lambda: rows_of(self.inbound_secrets, lambda secret: secret.expires_at),
+            Perishable.OUTBOX: lambda: rows_of(self.debts, lambda debt: debt.done_at),
+            Perishable.INBOX: self._inbox,
+            Perishable.INBOUND_RECORDS: lambda: rows_of(self.records, lambda written: written.held_until),
+            Perishable.SYNC_RECORDS: self._sync_records,
+            Perishable.EVENTS: self._events,
+            Perishable.REVIEWS: self._reviews,
+        }
 
-    def _events(self) -> Iterator[tuple[datetime | None, list[tuple[View[Any, Any], Any]]]]:
+    def _inbox(self) -> Rows:
+        for key, received in self.received.items():
+            message = (received.item.partner_id, received.item.message_id)
+            yield received.done_at, [(self.received, key), (self.messages, message)]
+
+    def _reviews(self) -> Rows:
+        for key, review in self.reviews.items():
+            yield review.resolved_at, [(self.reviews, key), (self.subjects, (review.kind, review.subject))]
+
+    def _sync_records(self) -> Rows:
+        for key, kept in self.known.items():
+            partner = self.partners.get(key[0])
+            yield partner.deleted_at if partner and kept.hash is not None else None, [(self.known, key)]
+
+    def _events(self) -> Rows:
         for key, event in self.events.items():
-            own = [each.delivery for _, each in self.deliveries.items() if of(each.delivery) == key]
+            own = [watched.delivery for _, watched in self.deliveries.items() if of(watched.delivery) == key]
             finished = event.payload is None and all(delivery.status.final for delivery in own)
             yield event.created_at if finished else None, [(self.events, key), *self._with(own)]
 
@@ -63,6 +98,10 @@ class MemoryRetention:
         yield from ((self.deliveries, delivery_id) for delivery_id in ids)
         yield from ((self.opened, (*of(delivery), delivery.endpoint_id)) for delivery in deliveries)
         yield from ((self.tries, key) for key, (delivery_id, _) in self.tries.items() if delivery_id in ids)
+
+
+def rows_of[K: Hashable, R](view: View[K, R], since: Callable[[R], datetime | None]) -> Rows:
+    return ((since(row), [(view, key)]) for key, row in view.items())
 
 
 def of(delivery: Delivery) -> tuple[UUID, str]:

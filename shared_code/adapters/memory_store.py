@@ -176,6 +176,12 @@ class Tables:
             tries=tries,
             reviews=View(self.reviews, session),
             subjects=View(self.subjects, session),
+            oauth_links=View(self.oauth_links, session),
+            oauth_states=View(self.oauth_states, session),
+            inbound_secrets=View(self.inbound_secrets, session),
+            records=View(self.records, session),
+            known=View(self.known, session),
+            partners=View(self.partners, session),
         )
 
 

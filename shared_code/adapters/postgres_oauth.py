@@ -86,14 +86,6 @@ class PostgresOAuthLinks:
     async def void(self, partner_id: UUID) -> None:
         await self.connection.execute("DELETE FROM oauth_links WHERE partner_id = %s", (partner_id,))
 
-    async def delete_expired(self, before: datetime, limit: int) -> int:
-        gone = await self.connection.execute(
-            """DELETE FROM oauth_links WHERE link_hash IN (
-                 SELECT link_hash FROM oauth_links WHERE expires_at < %s ORDER BY expires_at LIMIT %s)""",
-            (before, limit),
-        )
-        return gone.rowcount
-
 
 @dataclass(frozen=True, slots=True)
 class PostgresOAuthStates:
@@ -128,14 +120,6 @@ class PostgresOAuthStates:
 
     async def void(self, partner_id: UUID) -> None:
         await self.connection.execute("DELETE FROM oauth_states WHERE partner_id = %s", (partner_id,))
-
-    async def delete_expired(self, before: datetime, limit: int) -> int:
-        gone = await self.connection.execute(
-            """DELETE FROM oauth_states WHERE state_hash IN (
-                 SELECT state_hash FROM oauth_states WHERE expires_at < %s ORDER BY expires_at LIMIT %s)""",
-            (before, limit),
-        )
-        return gone.rowcount
 
 
 @dataclass(frozen=True, slots=True)

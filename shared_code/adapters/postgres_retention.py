@@ -13,27 +13,44 @@ from psycopg import sql
 from shared_code.adapters.postgres_rows import Connection
 from shared_code.ports import Perishable
 
-OVER: Mapping[Perishable, tuple[LiteralString, LiteralString]] = {
-    Perishable.SESSIONS: ("expire", "true"),
-    Perishable.REPLIES: ("expires_at", "true"),
-    Perishable.RATE_LIMITS: ("window_end", "true"),
-    Perishable.OUTBOX: ("done_at", "done_at IS NOT NULL"),
-    Perishable.INBOX: ("done_at", "done_at IS NOT NULL"),
-    Perishable.EVENTS: (
+
+@dataclass(frozen=True, slots=True)
+class Over:
+    """Since when a row is over, what else must hold, and whose row says so if not its own."""
+
+    since: LiteralString
+    condition: LiteralString = "true"
+    joined: LiteralString = ""
+
+
+OVER: Mapping[Perishable, Over] = {
+    Perishable.SESSIONS: Over("expire"),
+    Perishable.REPLIES: Over("expires_at"),
+    Perishable.RATE_LIMITS: Over("window_end"),
+    Perishable.OAUTH_LINKS: Over("expires_at"),
+    Perishable.OAUTH_STATES: Over("expires_at"),
+    Perishable.INBOUND_SECRETS: Over("expires_at", "expires_at IS NOT NULL"),
+    Perishable.OUTBOX: Over("done_at", "done_at IS NOT NULL"),
+    Perishable.INBOX: Over("done_at", "done_at IS NOT NULL"),
+    Perishable.INBOUND_RECORDS: Over("held_until"),
+    Perishable.SYNC_RECORDS: Over(
+        "removed.deleted_at", "removed.deleted_at IS NOT NULL", "JOIN partners AS removed USING (partner_id)"
+    ),
+    Perishable.EVENTS: Over(
         "created_at",
         """payload IS NULL AND NOT EXISTS (SELECT FROM webhook_deliveries AS delivery
              WHERE delivery.partner_id = item.partner_id AND delivery.event_id = item.event_id
                AND delivery.status IN ('pending', 'retrying'))""",
     ),
-    Perishable.REVIEWS: ("resolved_at", "resolved_at IS NOT NULL"),
-    Perishable.SYNC_JOBS: ("completed_at", "completed_at IS NOT NULL"),
-    Perishable.TIMER_RUNS: ("started_at", "true"),
+    Perishable.REVIEWS: Over("resolved_at", "resolved_at IS NOT NULL"),
+    Perishable.SYNC_JOBS: Over("completed_at", "completed_at IS NOT NULL"),
+    Perishable.TIMER_RUNS: Over("started_at"),
 }
-"""Table (as the kind is called) → the column that says since when it is over, and what else must hold."""
+"""By table, which is called as the kind is."""
 
 CLEAR: LiteralString = """DELETE FROM {table} WHERE ctid = ANY (ARRAY(
-  SELECT ctid FROM {table} AS item WHERE {column} < %s AND {condition}
-  ORDER BY {column} LIMIT %s FOR UPDATE SKIP LOCKED))"""
+  SELECT item.ctid FROM {table} AS item {joined} WHERE {since} < %s AND {condition}
+  ORDER BY {since} LIMIT %s FOR UPDATE OF item SKIP LOCKED))"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +62,10 @@ class PostgresRetention:
 
 
 def statement(what: Perishable) -> sql.Composed:
-    column, condition = OVER[what]
-    table = sql.Identifier(what.value)
-    return sql.SQL(CLEAR).format(table=table, column=sql.Identifier(column), condition=sql.SQL(condition))
+    over = OVER[what]
+    return sql.SQL(CLEAR).format(
+        table=sql.Identifier(what.value),
+        since=sql.SQL(over.since),
+        condition=sql.SQL(over.condition),
+        joined=sql.SQL(over.joined),
+    )

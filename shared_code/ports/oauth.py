@@ -28,10 +28,6 @@ class OAuthLinks(Protocol):
         """The partner's links are gone."""
         ...
 
-    async def delete_expired(self, before: datetime, limit: int) -> int:
-        """Those whose time was over before that moment. Answers how many."""
-        ...
-
 
 class OAuthStates(Protocol):
     async def add(self, state: OAuthState) -> None: ...
@@ -43,8 +39,6 @@ class OAuthStates(Protocol):
     async def void(self, partner_id: UUID) -> None:
         """Whoever is on the way to this partner's server comes back in vain."""
         ...
-
-    async def delete_expired(self, before: datetime, limit: int) -> int: ...
 
 
 class OAuthConnections(Protocol):

@@ -14,6 +14,8 @@ from shared_code.settings import Kept
 BATCH = 1000
 FEW = 200
 """Of what takes much else with it."""
+PASS_DAYS = 1
+"""Links and states of OAuth: as long, the audit trail can say whose it was that somebody tried again."""
 LONGEST_RUN = 120.0
 """Seconds after which a run ends; the next one goes on."""
 REST = 3.0
@@ -58,11 +60,16 @@ def table(kept: Kept) -> Sequence[Rule]:
         rows(Perishable.SESSIONS),
         rows(Perishable.REPLIES),
         rows(Perishable.RATE_LIMITS),
+        rows(Perishable.OAUTH_LINKS, PASS_DAYS),
+        rows(Perishable.OAUTH_STATES, PASS_DAYS),
+        rows(Perishable.INBOUND_SECRETS),
         payloads(kept.payload_days),
         answers(kept.payload_days),
         rows(Perishable.EVENTS, kept.event_days, FEW),
         rows(Perishable.OUTBOX, kept.outbox_days),
         rows(Perishable.INBOX, kept.inbox_days),
+        rows(Perishable.INBOUND_RECORDS, kept.record_days),
+        rows(Perishable.SYNC_RECORDS, kept.record_days),
         rows(Perishable.REVIEWS, kept.review_days),
         rows(Perishable.SYNC_JOBS, kept.job_days),
         rows(Perishable.TIMER_RUNS, kept.timer_run_days),

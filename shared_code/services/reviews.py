@@ -22,7 +22,7 @@ class ReviewService:
             return await reading.reviews.list(page, kind=kind, open=open)
 
     async def resolve(self, caller: Caller, review_id: UUID, text: str, *, replay: bool) -> Review:
-        """With `replay`, what failed is tried once more. Resolving twice is a conflict."""
+        """With `replay`, what failed is tried once more; without, it is over. Resolving twice is a conflict."""
         now = self.now()
         async with self.store.transaction() as transaction:
             before = await transaction.reviews.get(review_id, lock=True)
@@ -35,6 +35,8 @@ class ReviewService:
             await note(transaction, caller, resolved_fact(after, replay=replay), now)
             if replay:
                 await self._replay(transaction, after, now)
+            else:
+                await let_go(transaction, after, now)
         return after
 
     async def _replay(self, transaction: Transaction, resolved: Review, now: datetime) -> None:
@@ -49,6 +51,17 @@ class ReviewService:
             case ReviewKind.OUTBOX_REFUSED:
                 await transaction.outbox.revive(int(resolved.subject), now)
                 transaction.after_commit(self.relay.nudge)
+
+
+async def let_go(transaction: Transaction, resolved: Review, now: datetime) -> None:
+    """What was set aside is owed no longer, and leaves in its time."""
+    match resolved.kind:
+        case ReviewKind.INBOUND_UNROUTABLE:
+            await transaction.inbox.done(int(resolved.subject), now)
+        case ReviewKind.OUTBOX_REFUSED:
+            await transaction.outbox.done([int(resolved.subject)], now)
+        case ReviewKind.DELIVERY_EXHAUSTED:
+            pass
 
 
 async def check_payload(transaction: Transaction, delivery_id: UUID) -> None:

@@ -1,4 +1,4 @@
-"""What connections need while nobody uses them: refresh tokens kept alive, ended grants revoked, old passes deleted."""
+"""What connections need while nobody uses them: refresh tokens kept alive, ended grants revoked."""
 
 import asyncio
 import logging
@@ -17,8 +17,6 @@ KEPT_ALIVE = timedelta(hours=24)
 """A refresh token that is not used for weeks is taken back by many servers; one a day is enough for any."""
 BATCH = 50
 AT_ONCE = 5
-PASSES_KEPT = timedelta(days=1)
-MOST_PASSES = 1000
 MOST_REVOCATIONS = 12
 LONGEST_REVOCATION_REST = timedelta(hours=1)
 
@@ -37,8 +35,6 @@ class TokenUpkeep:
         """Renews what was idle for a day, revokes what was ended. Answers how many connections were looked after."""
         now, turns = self.now(), asyncio.Semaphore(AT_ONCE)
         async with self.store.transaction() as transaction:
-            await transaction.oauth_links.delete_expired(now - PASSES_KEPT, MOST_PASSES)
-            await transaction.oauth_states.delete_expired(now - PASSES_KEPT, MOST_PASSES)
             due = await transaction.connections.due(now, now - KEPT_ALIVE, BATCH)
 
         async def tend(partner_id: UUID) -> None:

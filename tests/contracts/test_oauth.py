@@ -18,7 +18,7 @@ from shared_code.model import (
     OAuthProvider,
     OAuthState,
 )
-from shared_code.ports import Store, Transaction
+from shared_code.ports import Perishable, Store, Transaction
 from tests.contracts.acting import apart, at_once, stored_partner, undone, within
 from tests.contracts.samples import MINUTE, NOW, SECOND
 
@@ -202,9 +202,10 @@ async def test_passes_of_a_partner_are_voided_and_old_ones_deleted(store: Store)
         for table in (transaction.oauth_links, transaction.oauth_states):
             await table.void(partner.partner_id)
             assert await table.get(bytes([0, 0])) is None
-            assert await table.delete_expired(NOW + 2 * MINUTE, 1) == 1
-            assert await table.delete_expired(NOW + 2 * MINUTE, 9) == 1
-            assert await table.delete_expired(NOW + 2 * MINUTE, 9) == 0
+        for what in (Perishable.OAUTH_LINKS, Perishable.OAUTH_STATES):
+            assert await transaction.retention.clear(what, NOW + 2 * MINUTE, 1) == 1
+            assert await transaction.retention.clear(what, NOW + 2 * MINUTE, 9) == 1
+            assert await transaction.retention.clear(what, NOW + 2 * MINUTE, 9) == 0
     async with store.reading() as reading:
         for table in (reading.oauth_links, reading.oauth_states):
             assert [await table.get(bytes([1, age])) is None for age in range(3)] == [True, True, False]

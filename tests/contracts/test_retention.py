@@ -2,18 +2,34 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from uuid import uuid4
 
 import psycopg
 import pytest
 
 from shared_code import errors
-from shared_code.model import Attempt, Delivery, DeliveryStatus, Origin, OutboxKind, Page, StoredReply
+from shared_code.model import (
+    Attempt,
+    Delivery,
+    DeliveryStatus,
+    InboundSecret,
+    Origin,
+    OutboxKind,
+    Page,
+    RecordName,
+    Review,
+    ReviewKind,
+    Seen,
+    StoredReply,
+    Turn,
+)
 from shared_code.ports import Perishable, Store
 from shared_code.services.retention import BATCH, FEW, RetentionService, Rule, table
+from shared_code.services.reviews import let_go
 from shared_code.settings import Kept
 from tests.contracts.acting import learn, opened_deliveries, stored_partner, within
-from tests.contracts.samples import NOW, SECOND, new_attempt, new_endpoint, new_event, new_review
+from tests.contracts.samples import MINUTE, NOW, SECOND, new_attempt, new_endpoint, new_event, new_review
 
 ORIGIN = Origin(request_id="req-1")
 REPLY = StoredReply(fingerprint=b"f", status=201, headers={}, body_encrypted="sealed")
@@ -68,6 +84,86 @@ async def test_a_message_that_is_owed_stays_in_the_inbox_and_one_that_left_may_c
     assert await receive("owed") is None
     assert await receive("buried") is None
     assert await receive("done")
+
+
+async def test_what_tells_an_event_that_comes_late_is_kept_from_the_last_one_on(store: Store):
+    partner = (await stored_partner(store)).partner_id
+    old, held, young = [(partner, "orders", name) for name in ("old", "held", "young")]
+
+    async def turn(record: RecordName, now: datetime) -> Turn:
+        return await within(store, lambda transaction: transaction.inbox.take_turn(record, NOW, now, MINUTE))
+
+    for record in (old, held, young):
+        assert await turn(record, NOW) is Turn.TAKEN
+    await within(store, lambda transaction: transaction.inbox.end_turn(old, NOW + SECOND))
+    await within(store, lambda transaction: transaction.inbox.end_turn(young, NOW + 3 * SECOND))
+    assert await clear(store, Perishable.INBOUND_RECORDS, NOW + 2 * SECOND) == 1
+    assert await turn(held, NOW + 2 * SECOND) is Turn.HELD
+    earlier = NOW - SECOND
+    turns = [
+        await within(store, lambda transaction, of=record: transaction.inbox.take_turn(of, earlier, FOREVER, MINUTE))
+        for record in (old, held, young)
+    ]
+    assert turns == [Turn.TAKEN, Turn.STALE, Turn.STALE]
+
+
+async def test_secrets_leave_when_their_grace_is_over_and_the_newest_never(store: Store):
+    partner = (await stored_partner(store)).partner_id
+    async with store.transaction() as transaction:
+        for ends in (NOW, NOW + MINUTE, None):
+            secret = InboundSecret(partner_id=partner, secret_encrypted=str(ends), expires_at=ends, created_at=NOW)
+            await transaction.inbound_secrets.add(secret)
+    assert await clear(store, Perishable.INBOUND_SECRETS, NOW + SECOND) == 1
+    async with store.reading() as reading:
+        left = await reading.inbound_secrets.live(partner, NOW - MINUTE)
+    assert [secret.secret_encrypted for secret in left] == ["None", str(NOW + MINUTE)]
+    assert await clear(store, Perishable.INBOUND_SECRETS, FOREVER) == 1
+
+
+async def test_what_syncs_knew_of_a_removed_partner_leaves_and_that_of_others_stays(store: Store):
+    removed = [await stored_partner(store, deleted_at=NOW + index * SECOND) for index in range(2)]
+    living = await stored_partner(store)
+    async with store.transaction() as transaction:
+        for each in (*removed, living):
+            seen = [Seen(key=str(index), hash=b"h") for index in range(3)]
+            await transaction.records.keep(each.partner_id, "orders", uuid4(), seen)
+    assert await clear(store, Perishable.SYNC_RECORDS, NOW + SECOND, limit=2) == 2
+    assert await clear(store, Perishable.SYNC_RECORDS, NOW + SECOND, limit=2) == 1
+    assert await clear(store, Perishable.SYNC_RECORDS, NOW + SECOND, limit=2) == 0
+    async with store.reading() as reading:
+        known = [await reading.records.known(each.partner_id, "orders", ["0", "1", "2"]) for each in (*removed, living)]
+    assert [len(each) for each in known] == [0, 3, 3]
+
+
+async def test_what_was_set_aside_leaves_after_its_review_is_resolved_unless_it_is_tried_again(store: Store):
+    partner = (await stored_partner(store)).partner_id
+
+    async def set_aside(name: str) -> dict[ReviewKind, int]:
+        async with store.transaction() as transaction:
+            owed = await transaction.outbox.add(OutboxKind.PUT_EVENT_TYPE, partner, name, NOW)
+            message = await transaction.inbox.add(partner, name, b"{}", ORIGIN, NOW)
+            assert message
+            await transaction.outbox.bury(owed, NOW, "refused")
+            await transaction.inbox.bury(message, NOW, "unroutable")
+        return {ReviewKind.OUTBOX_REFUSED: owed, ReviewKind.INBOUND_UNROUTABLE: message}
+
+    dropped, again, _ = [await set_aside(name) for name in ("dropped", "again", "unresolved")]
+    for what in (Perishable.OUTBOX, Perishable.INBOX):
+        assert await clear(store, what, FOREVER) == 0
+    async with store.transaction() as transaction:
+        for kind, item in dropped.items():
+            await let_go(transaction, Review.opened(kind, str(item), partner, "why", NOW), NOW)
+        await transaction.outbox.revive(again[ReviewKind.OUTBOX_REFUSED], NOW)
+        await transaction.inbox.revive(again[ReviewKind.INBOUND_UNROUTABLE], NOW)
+    for what in (Perishable.OUTBOX, Perishable.INBOX):
+        assert await clear(store, what, NOW) == 0
+        assert await clear(store, what, FOREVER) == 1
+    owed = await within(store, lambda transaction: transaction.outbox.claim(NOW, SECOND, 10))
+    assert [item.id for item in owed] == [again[ReviewKind.OUTBOX_REFUSED]]
+    messages = await within(store, lambda transaction: transaction.inbox.claim(NOW, SECOND, 10))
+    assert [item.id for item in messages] == [again[ReviewKind.INBOUND_UNROUTABLE]]
+    async with store.reading() as reading:
+        assert (await reading.outbox.backlog())["buried"] == 1
 
 
 async def test_resolved_reviews_leave_and_open_ones_stay(store: Store):
@@ -184,6 +280,11 @@ EXPECTED = {
     Perishable.SESSIONS: "sessions_expire",
     Perishable.REPLIES: "idempotency_replies_expire",
     Perishable.RATE_LIMITS: "rate_limits_window",
+    Perishable.OAUTH_LINKS: "oauth_links_expire",
+    Perishable.OAUTH_STATES: "oauth_states_expire",
+    Perishable.INBOUND_SECRETS: "inbound_secrets_expire",
+    Perishable.INBOUND_RECORDS: "inbound_records_touched",
+    Perishable.SYNC_RECORDS: "partners_removed",
     Perishable.OUTBOX: "outbox_done",
     Perishable.INBOX: "inbox_done",
     Perishable.EVENTS: "events_cleared",
@@ -196,7 +297,14 @@ EXPECTED = {
 # ── The service ──────────────────────────────────────────────────────────────────────────────────
 
 DAYS = Kept(
-    payload_days=90, event_days=180, outbox_days=30, inbox_days=30, review_days=365, job_days=90, timer_run_days=30
+    payload_days=90,
+    event_days=180,
+    outbox_days=30,
+    inbox_days=30,
+    record_days=90,
+    review_days=365,
+    job_days=90,
+    timer_run_days=30,
 )
 
 

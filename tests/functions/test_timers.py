@@ -176,14 +176,27 @@ INSERT INTO idempotency_replies (tenant, route, key, fingerprint, status, header
   SELECT 't', 'r', n, '', 201, '{}', '', now() - interval '1 s' FROM many;
 INSERT INTO outbox (kind, subject, not_before, created_at, done_at)
   SELECT 'event_type.put', 'x', now(), now(), now() - interval '31 days' FROM many;
+INSERT INTO partners (partner_id, name, type, status, auth_method, created_at, updated_at, deleted_at)
+  SELECT gen_random_uuid(), 'Removed', 'vendor', 'inactive', 'api_key', now(), now(), now() - interval '91 days';
+INSERT INTO oauth_links (link_hash, partner_id, created_by, created_at, expires_at)
+  SELECT int4send(n), partner_id, 'x', now(), now() - interval '25 hours' FROM many, removed;
+INSERT INTO oauth_states (state_hash, browser_hash, partner_id, verifier_encrypted, created_at, expires_at)
+  SELECT int4send(n), '', partner_id, '', now(), now() - interval '25 hours' FROM many, removed;
+INSERT INTO inbound_secrets (partner_id, secret_encrypted, created_at, expires_at)
+  SELECT partner_id, '', now(), now() - interval '1 s' FROM many, removed;
+INSERT INTO inbound_records (partner_id, resource, external_id, happened_at, held_until)
+  SELECT partner_id, 'orders', n, now(), now() - interval '91 days' FROM many, removed;
+INSERT INTO sync_records (partner_id, resource, key, hash, seen_in)
+  SELECT partner_id, 'orders', n, '', gen_random_uuid() FROM many, removed;
 """
 
 
 def test_what_is_over_leaves_in_a_run(api: httpx.Client, admin: Headers, database: psycopg.Connection) -> None:
     database.execute("CREATE VIEW many AS SELECT n FROM generate_series(1, 1500) AS n")
+    database.execute("CREATE VIEW removed AS SELECT partner_id FROM partners WHERE name = 'Removed'")
     database.execute(EXPIRED.encode())
-    assert run(api, admin, "retention_clear")["rows"] == 4 * 1500
-    for table in ("sessions", "rate_limits"):
+    assert run(api, admin, "retention_clear")["rows"] == 9 * 1500
+    for table in ("sessions", "rate_limits", "oauth_links", "oauth_states", "inbound_records", "sync_records"):
         assert database.execute(f"SELECT count(*) FROM {table}".encode()).fetchone() == (0,)
     assert run(api, admin, "retention_clear")["rows"] == 0
 

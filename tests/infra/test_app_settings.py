@@ -41,6 +41,7 @@ DEFAULT_IS_RIGHT = {
     "RETENTION_EVENT_DAYS": "the code's own times are the house's rule",
     "RETENTION_OUTBOX_DAYS": "the code's own times are the house's rule",
     "RETENTION_INBOX_DAYS": "the code's own times are the house's rule",
+    "RETENTION_RECORD_DAYS": "the code's own times are the house's rule",
     "RETENTION_REVIEW_DAYS": "the code's own times are the house's rule",
     "RETENTION_JOB_DAYS": "the code's own times are the house's rule",
     "RETENTION_TIMER_RUN_DAYS": "the code's own times are the house's rule",

@@ -69,3 +69,16 @@ def test_an_event_without_a_route_is_worked_once_it_has_one(
     eventually(lambda: worked(stack, partner))
     refused(api.post(path, json=body, headers=admin), 409, "conflict")
     assert len(reviews(api, admin, partner)) == 1
+
+
+def test_what_is_resolved_without_another_try_is_owed_no_longer(
+    api: httpx.Client, stack: Stack, admin: Headers, partner: Connected, secret: str
+) -> None:
+    deliver(api, partner, secret, UNROUTABLE["without data"])
+    (review,) = eventually(lambda: reviews(api, admin, partner)) or []
+    (item,) = inbox(stack, partner)
+    assert (item["done_at"], bool(item["buried_at"])) == (None, True)
+    answer = api.post(f"/api/reviews/{review['review_id']}/resolve", json={"note": "Theirs to mend."}, headers=admin)
+    assert answer.status_code == 200
+    (item,) = inbox(stack, partner)
+    assert item["done_at"]
