@@ -17,6 +17,7 @@ import psycopg
 import pytest
 
 from tests import services
+from tests.functions.oauth import Server, connected_partner, connection
 from tests.functions.stack import (
     Connect,
     Connected,
@@ -256,6 +257,33 @@ def test_a_configuration_that_cannot_be_is_refused(world: World, admin: Headers,
     assert pointers(refused(answer, 422)) == [pointer]
     refused(world.api.put(f"{partner.path}/sync/secrets", json={}, headers=admin), 404)
     refused(world.api.put(f"/api/partners/{uuid4()}/sync/orders", json={}, headers=admin), 404)
+
+
+def test_a_token_that_has_ended_at_the_source_is_renewed_once_and_the_sync_succeeds(
+    world: World, admin: Headers
+) -> None:
+    world.shop_is(orders=60)
+    server = Server(world.shop.url)
+    partner = connected_partner(world.api, admin, world.connect, server)
+    world.configure(partner, paging={"size": 20})
+    server.rejects_access_tokens()
+    done = world.ended(partner, world.started(partner))
+    assert (done["status"], done["error_class"], done["records_processed"]) == ("completed", None, 60)
+    assert len(world.rows(partner)) == 60
+    assert server.counts()["refreshes"] == 1
+    assert connection(world.api, partner.key, partner)["status"] == "connected"
+
+
+def test_a_grant_that_has_ended_at_the_source_ends_the_sync_and_needs_a_person(world: World, admin: Headers) -> None:
+    world.shop_is(orders=60)
+    server = Server(world.shop.url)
+    partner = connected_partner(world.api, admin, world.connect, server)
+    server.behaves(error="invalid_grant")
+    server.rejects_access_tokens()
+    done = world.ended(partner, world.started(partner))
+    assert (done["status"], done["error_class"], done["records_processed"]) == ("failed", "auth", 0)
+    assert world.rows(partner) == {}
+    assert connection(world.api, partner.key, partner)["status"] == "needs_reauth"
 
 
 def test_the_quarantine_of_a_job_is_shown(world: World) -> None:
