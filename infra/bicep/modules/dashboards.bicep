@@ -1,5 +1,5 @@
-// Where the Grafana dashboard is shown: in the Azure portal (free), or in a Managed Grafana. Its panels are posted by a
-// step of the workflow (docs/infrastructure.md): the template's own resource for them is a preview still.
+// Where the Grafana dashboard is shown: in the Azure portal (free), or in a Managed Grafana. Its panels are imported by
+// hand (docs/dashboards.md): the template's own resource for them is a preview still.
 param location string
 param tags object
 param name string
