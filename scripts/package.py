@@ -16,6 +16,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 APP = frozenset({"function_app.py", "functions", "host.json", "requirements.txt", "shared_code"})
+BUILD = "shared_code/build.txt"
+"""Read by shared_code/version.py."""
 SKIPPED_FOLDERS = frozenset({".git", ".vscode"})
 SKIPPED_FILES = frozenset({".funcignore", ".gitignore", "local.settings.json", "project.lock.json"})
 
@@ -27,7 +29,7 @@ class NotTheApp(Exception):
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
-        files = package(options.root.resolve(), options.output)
+        files = package(options.root.resolve(), options.output, options.build)
     except (NotTheApp, OSError) as error:
         print(f"package: {error}", file=sys.stderr)
         return 1
@@ -44,11 +46,20 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="emptied first if it is there")
+    made.add_argument(
+        "--build", type=build_id, metavar="ID", help="said by GET /api/health behind the version; a commit, say"
+    )
     made.add_argument("--root", type=Path, default=ROOT, help=argparse.SUPPRESS)
     return made
 
 
-def package(root: Path, output: Path) -> Sequence[str]:
+def build_id(text: str) -> str:
+    if not re.fullmatch(r"[0-9A-Za-z-]{1,40}", text):
+        raise argparse.ArgumentTypeError("a build is named with letters, digits and dashes, 40 at most")
+    return text
+
+
+def package(root: Path, output: Path, build: str | None = None) -> Sequence[str]:
     """Copies the app from `root`; the paths of its files. Raises NotTheApp, and then writes nothing."""
     files = list(uploaded(root))
     found = {name.partition("/")[0] for name in files}
@@ -61,6 +72,9 @@ def package(root: Path, output: Path) -> Sequence[str]:
         target = output / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(root / name, target)
+    if build:
+        (output / BUILD).write_text(build)
+        files.append(BUILD)
     return files
 
 

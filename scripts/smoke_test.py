@@ -16,6 +16,9 @@ from urllib.parse import urlsplit
 import httpx
 
 ADMIN_KEY = "PINKSYNC_ADMIN_API_KEY"
+PAUSE = 0.5
+STEADY = 10
+"""Answers: while one version replaces another, both give some."""
 PARTNER = {"name": "Smoke test", "type": "partner", "auth_method": "api_key"}
 
 type Check = Callable[[], str]
@@ -30,8 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     ends = time.monotonic() + options.deadline
     with httpx.Client(base_url=options.url, timeout=min(15, options.deadline), trust_env=False) as client:
-        awake(client, min(options.wait, options.deadline))
-        checks = [*open_checks(client), *direct_checks(options.direct_host)]
+        awake(client, min(options.wait, options.deadline), options.build)
+        checks = [*open_checks(client, options.build), *direct_checks(options.direct_host)]
         if key := os.environ.get(ADMIN_KEY):
             checks.append(("a partner, from onboarding to deletion", lambda: partner_life(client, key)))
         failures = sum(not went_well(name, check, ends) for name, check in checks)
@@ -51,7 +54,10 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--direct-host", type=address, metavar="URL", help="the app behind the front door: must be closed"
     )
-    made.add_argument("--wait", type=float, default=0, metavar="S", help="wait so long for a first answer (default 0)")
+    made.add_argument("--wait", type=float, default=0, metavar="S", help="wait so long for an answer (default 0)")
+    made.add_argument(
+        "--build", metavar="ID", help=f"that of scripts.package: wait until {STEADY} answers in a row come from it"
+    )
     made.add_argument("--deadline", type=float, default=120, metavar="S", help="for all of it (default 120)")
     return made
 
@@ -63,16 +69,24 @@ def address(text: str) -> str:
     return text.rstrip("/")
 
 
-def awake(client: httpx.Client, seconds: float) -> None:
-    """Returns at the first answer of the app, or when the time is over; the checks then say what is wrong."""
-    ends = time.monotonic() + seconds
+def awake(client: httpx.Client, seconds: float, build: str | None) -> None:
+    """Returns at the first answer of the app, or once it answers as this build and no other; or when the time is over:
+    the checks then say what is wrong.
+    """
+    ends, steady = time.monotonic() + seconds, 0
     while time.monotonic() < ends:
-        try:
-            if client.get("/api/health").status_code == 200:
-                return
-        except httpx.HTTPError:
-            pass
-        time.sleep(1)
+        steady = steady + 1 if serves(client, build) else 0
+        if steady == (STEADY if build else 1):
+            return
+        time.sleep(PAUSE)
+
+
+def serves(client: httpx.Client, build: str | None) -> bool:
+    try:
+        health(client, build)
+    except (Wrong, httpx.HTTPError, ValueError, KeyError):
+        return False
+    return True
 
 
 def went_well(name: str, check: Check, ends: float) -> bool:
@@ -92,8 +106,8 @@ def went_well(name: str, check: Check, ends: float) -> bool:
     return well
 
 
-def open_checks(client: httpx.Client) -> Iterator[tuple[str, Check]]:
-    yield "GET /api/health", lambda: health(client)
+def open_checks(client: httpx.Client, build: str | None) -> Iterator[tuple[str, Check]]:
+    yield "GET /api/health", lambda: health(client, build)
     yield "GET /api/ready", lambda: ready(client)
     yield "GET /api/openapi.json", lambda: openapi(client)
     yield "no key", lambda: refused(client, "GET", "/api/partners", 401)
@@ -109,8 +123,12 @@ def direct_checks(url: str | None) -> Iterator[tuple[str, Check]]:
         yield "around the front door", lambda: closed(url)
 
 
-def health(client: httpx.Client) -> str:
-    return f"version {expected(client.get('/api/health'), 200).json()['version']}"
+def health(client: httpx.Client, build: str | None) -> str:
+    """On a connection of its own, so that another instance may answer the next one."""
+    version = expected(client.get("/api/health", headers={"Connection": "close"}), 200).json()["version"]
+    if build and not version.endswith(f"+{build}"):
+        raise Wrong(f"version {version}, not build {build}")
+    return f"version {version}"
 
 
 def ready(client: httpx.Client) -> str:

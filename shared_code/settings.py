@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from urllib.parse import unquote, urlsplit
 
+from shared_code.version import packaged
+
 WORD = re.compile(r"[a-z][a-z0-9_\-]{0,63}")
 SECRETS = (
     "KEY_PEPPER",
@@ -316,7 +318,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         sync_jobs_at_once=read.number("SYNC_JOBS_AT_ONCE", 4, high=50),
         sync_disable_failures=read.number("SYNC_DISABLE_FAILURES", 10, high=1000),
         sync_disable_days=read.number("SYNC_DISABLE_DAYS", 3, low=0, high=365),
-        version=read.text("PINKSYNC_VERSION", "0.1.0"),
+        version=read.text("PINKSYNC_VERSION", packaged()),
     )
     if settings.environment is Environment.PRODUCTION and settings.allow_loopback_egress:
         read.faults.append("ALLOW_LOOPBACK_EGRESS must not be set in production")

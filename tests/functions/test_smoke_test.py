@@ -1,11 +1,14 @@
 """`python -m scripts.smoke_test` against the running gateway, and against what is not it."""
 
+import json
 import re
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import ClassVar
 
 import httpx
 import pytest
@@ -70,14 +73,20 @@ class Forbidding(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture
-def forbidding() -> Iterator[str]:
-    with HTTPServer(("127.0.0.1", 0), Forbidding) as server:
+@contextmanager
+def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    with HTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def forbidding() -> Iterator[str]:
+    with serving(Forbidding) as url:
+        yield url
 
 
 def test_an_app_that_is_closed_behind_its_front_door_is_right(stack: Stack, forbidding: str) -> None:
@@ -90,6 +99,38 @@ def test_another_server_is_not_taken_for_the_gateway(forbidding: str) -> None:
     done = run(forbidding)
     assert done.returncode == 1
     assert "0 of 7 checks went well." in done.stdout
+
+
+class Replaced(BaseHTTPRequestHandler):
+    """An app that a rolling update replaces: old and new code take turns for a while."""
+
+    versions: ClassVar[list[str]] = []
+    asked: ClassVar[int] = 0
+
+    def do_GET(self) -> None:
+        Replaced.asked += 1
+        version = self.versions.pop(0) if self.versions else "0.1.0+new"
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps({"status": "ok", "version": version}).encode())
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def test_it_waits_until_the_new_build_alone_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(script, "PAUSE", 0.01)
+    Replaced.versions = ["0.1.0+old", "0.1.0+new", "0.1.0+new", "0.1.0+old"]
+    with serving(Replaced) as url, httpx.Client(base_url=url) as client:
+        script.awake(client, 30, "new")
+        assert Replaced.asked == 4 + script.STEADY
+
+
+def test_another_build_is_not_taken_for_the_one_that_was_published(stack: Stack) -> None:
+    done = run(stack.url, "--build", "1a2b3c", "--wait", "0.2")
+    assert done.returncode == 1
+    assert "FAIL  GET /api/health: version 0.1.0, not build 1a2b3c" in done.stdout
+    assert "6 of 7 checks went well." in done.stdout
 
 
 def test_what_the_deadline_leaves_out_fails(stack: Stack) -> None:

@@ -15,7 +15,7 @@ from tests.packaging.azure import Azure
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("published") / "package"
-    package(ROOT, folder)
+    package(ROOT, folder, "1a2b3c")
     return folder
 
 

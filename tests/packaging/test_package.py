@@ -53,7 +53,7 @@ def test_it_holds_every_file_of_the_app_and_nothing_else(published: Path) -> Non
     wanted = [path for path in folders if "__pycache__" not in path.parts]
     wanted += [ROOT / "function_app.py", ROOT / "host.json", ROOT / "requirements.txt"]
     found = [path for path in published.rglob("*") if path.is_file()]
-    assert names(found, published) == names(wanted, ROOT)
+    assert names(found, published) == sorted([*names(wanted, ROOT), script.BUILD])
 
 
 def names(paths: list[Path], root: Path) -> list[str]:
@@ -105,6 +105,17 @@ def test_the_command_can_be_repeated_and_empties_nothing_else(tmp_path: Path) ->
     (tmp_path / "mine" / "thesis.txt").touch()
     assert script.main(["--output", str(tmp_path / "mine")]) == 1
     assert (tmp_path / "mine" / "thesis.txt").exists()
+
+
+def test_a_package_can_say_of_which_build_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--output", str(tmp_path / "out")]
+    assert script.main([*options, "--build", "1a2b3c"]) == 0
+    assert (tmp_path / "out" / script.BUILD).read_text() == "1a2b3c"
+    assert script.main(options) == 0
+    assert not (tmp_path / "out" / script.BUILD).exists()
+    with pytest.raises(SystemExit) as ended:
+        script.main([*options, "--build", "no build\n"])
+    assert ended.value.code == 2
 
 
 def test_a_package_without_its_requirements_is_none(untidy: Path, tmp_path: Path) -> None:
@@ -191,11 +202,13 @@ def settings(database_url: str, redis_url: str) -> Mapping[str, str]:
 def test_it_is_indexed_and_answers_from_the_package_alone(
     azure: Azure, published: Path, settings: Mapping[str, str]
 ) -> None:
+    """And says of which build it is."""
     told = azure.load(published, "/api/health", "/api/ready", "/api/docs", settings=settings, patience=30)
     assert told.error == ""
     assert table(told.functions) == TABLE.read_text()
     assert told.problems == []
     assert told.answers["/api/health"]["status"] == 200
+    assert json.loads(told.answers["/api/health"]["body"]) == {"status": "ok", "version": "0.1.0+1a2b3c"}
     assert told.answers["/api/docs"]["status"] == 200
     assert dependencies(told) == dict.fromkeys(
         ("postgres", "redis", "svix", "xano", "storage", "keyring", "timers"), "ok"
