@@ -23,7 +23,8 @@ GIVEN = {"SVIX_TOKEN": "testsk_given", "XANO_API_KEY": "xano-given"}
 def vault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KeyVault]:
     """An empty one, and an operator who is signed in."""
     with running_key_vault(tmp_path) as running:
-        for name, value in {**running.identity, **GIVEN, "REQUESTS_CA_BUNDLE": str(running.certificate)}.items():
+        told = {"REQUESTS_CA_BUNDLE": str(running.certificate), "NO_PROXY": "127.0.0.1,localhost"}
+        for name, value in {**running.identity, **GIVEN, **told}.items():
             monkeypatch.setenv(name, value)
         yield running
 
