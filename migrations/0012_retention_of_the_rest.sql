@@ -7,6 +7,10 @@ CREATE INDEX CONCURRENTLY inbound_records_touched ON inbound_records (held_until
 DROP INDEX CONCURRENTLY IF EXISTS partners_removed;
 CREATE INDEX CONCURRENTLY partners_removed ON partners (deleted_at) WHERE deleted_at IS NOT NULL;
 
+-- Nobody is to sign for a partner that was removed.
+UPDATE inbound_secrets SET expires_at = deleted_at FROM partners
+  WHERE partners.partner_id = inbound_secrets.partner_id AND deleted_at IS NOT NULL AND expires_at IS NULL;
+
 -- What was set aside and whose review was resolved is over.
 UPDATE inbox SET done_at = resolved_at FROM reviews
   WHERE kind = 'inbound_unroutable' AND subject = inbox.id::text AND resolved_at IS NOT NULL

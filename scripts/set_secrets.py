@@ -99,9 +99,9 @@ def main(arguments: Sequence[str] | None = None, open_vault: Callable[[str], Vau
 
 def reason(error: AzureError | ValueError) -> str:
     """In one line: what the vault said, and what to do about it if that is known."""
-    said = error.error if isinstance(error, HttpResponseError) else None
-    if said is None:
+    if not isinstance(error, HttpResponseError) or error.error is None:
         return f"{type(error).__name__}: {first_line(str(error))}"
+    said = error.error
     code = (said.innererror or {}).get("code") or said.code
     advice = f" ({ADVICE[code]})" if code in ADVICE else ""
     return f"{error.status_code} {code}: {first_line(said.message or '')}{advice}"

@@ -57,7 +57,7 @@ class Kept:
     """A partner's message that comes again after this is taken for a new one."""
     record_days: int
     """How new each business record is, after the last event of it: one that comes later than this may overwrite what
-    is newer. And what syncs knew of a partner's records, after the partner was removed.
+    is newer. And what syncs knew of a partner's records, and its OAuth client, after the partner was removed.
     """
     review_days: int
     job_days: int

@@ -17,7 +17,9 @@ from shared_code.model import (
     Delivery,
     Event,
     InboundSecret,
+    OAuthConnection,
     OAuthLink,
+    OAuthProvider,
     OAuthState,
     Partner,
     RecordName,
@@ -48,6 +50,8 @@ class MemoryRetention:
     records: View[RecordName, Written]
     known: View[tuple[UUID, str, str], KeptRecord]
     partners: View[UUID, Partner]
+    oauth_providers: View[UUID, OAuthProvider]
+    connections: View[UUID, OAuthConnection]
 
     async def clear(self, what: Perishable, before: datetime, limit: int) -> int:
         rows = self._over[what]() if what in self._over else ()
@@ -64,6 +68,7 @@ class MemoryRetention:
             Perishable.REPLIES: lambda: rows_of(self.replies, lambda kept: kept.until),
             Perishable.OAUTH_LINKS: lambda: rows_of(self.oauth_links, lambda link: link.expires_at),
             Perishable.OAUTH_STATES: lambda: rows_of(self.oauth_states, lambda state: state.expires_at),
+            Perishable.OAUTH_PROVIDERS: self._oauth_providers,
             Perishable.INBOUND_SECRETS: lambda: rows_of(self.inbound_secrets, lambda secret: secret.expires_at),
             Perishable.OUTBOX: lambda: rows_of(self.debts, lambda debt: debt.done_at),
             Perishable.INBOX: self._inbox,
@@ -72,6 +77,12 @@ class MemoryRetention:
             Perishable.EVENTS: self._events,
             Perishable.REVIEWS: self._reviews,
         }
+
+    def _oauth_providers(self) -> Rows:
+        for key, _ in self.oauth_providers.items():
+            connection = self.connections.get(key)
+            owed = connection is not None and connection.has_tokens
+            yield None if owed else self._removed(key), [(self.oauth_providers, key)]
 
     def _inbox(self) -> Rows:
         for key, received in self.received.items():
@@ -84,8 +95,11 @@ class MemoryRetention:
 
     def _sync_records(self) -> Rows:
         for key, kept in self.known.items():
-            partner = self.partners.get(key[0])
-            yield partner.deleted_at if partner and kept.hash is not None else None, [(self.known, key)]
+            yield self._removed(key[0]) if kept.hash is not None else None, [(self.known, key)]
+
+    def _removed(self, partner_id: UUID) -> datetime | None:
+        partner = self.partners.get(partner_id)
+        return partner.deleted_at if partner else None
 
     def _events(self) -> Rows:
         for key, event in self.events.items():

@@ -182,6 +182,8 @@ class Tables:
             records=View(self.records, session),
             known=View(self.known, session),
             partners=View(self.partners, session),
+            oauth_providers=View(self.oauth_providers, session),
+            connections=View(self.connections, session),
         )
 
 

@@ -23,19 +23,25 @@ class Over:
     joined: LiteralString = ""
 
 
+REMOVED: LiteralString = "JOIN partners AS removed USING (partner_id)"
 OVER: Mapping[Perishable, Over] = {
     Perishable.SESSIONS: Over("expire"),
     Perishable.REPLIES: Over("expires_at"),
     Perishable.RATE_LIMITS: Over("window_end"),
     Perishable.OAUTH_LINKS: Over("expires_at"),
     Perishable.OAUTH_STATES: Over("expires_at"),
+    Perishable.OAUTH_PROVIDERS: Over(
+        "removed.deleted_at",
+        """removed.deleted_at IS NOT NULL AND NOT EXISTS (SELECT FROM oauth_connections AS connection
+             WHERE connection.partner_id = item.partner_id
+               AND (access_token_encrypted IS NOT NULL OR refresh_token_encrypted IS NOT NULL))""",
+        REMOVED,
+    ),
     Perishable.INBOUND_SECRETS: Over("expires_at", "expires_at IS NOT NULL"),
     Perishable.OUTBOX: Over("done_at", "done_at IS NOT NULL"),
     Perishable.INBOX: Over("done_at", "done_at IS NOT NULL"),
     Perishable.INBOUND_RECORDS: Over("held_until"),
-    Perishable.SYNC_RECORDS: Over(
-        "removed.deleted_at", "removed.deleted_at IS NOT NULL", "JOIN partners AS removed USING (partner_id)"
-    ),
+    Perishable.SYNC_RECORDS: Over("removed.deleted_at", "removed.deleted_at IS NOT NULL", REMOVED),
     Perishable.EVENTS: Over(
         "created_at",
         """payload IS NULL AND NOT EXISTS (SELECT FROM webhook_deliveries AS delivery

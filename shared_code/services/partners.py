@@ -156,6 +156,7 @@ class PartnerService:
             await transaction.keys.revoke_all(partner_id, now)
             await transaction.endpoints.close_all(partner_id, now)
             await end_connection(transaction, partner_id, now)
+            await transaction.inbound_secrets.expire(partner_id, now, now)
             await transaction.jobs.cancel_all(partner_id, now)
             item = await transaction.outbox.add(OutboxKind.CLOSE_PARTNER, partner_id, str(partner_id), now)
             await note(transaction, caller, removed_fact(partner), now)

@@ -62,6 +62,7 @@ def table(kept: Kept) -> Sequence[Rule]:
         rows(Perishable.RATE_LIMITS),
         rows(Perishable.OAUTH_LINKS, PASS_DAYS),
         rows(Perishable.OAUTH_STATES, PASS_DAYS),
+        rows(Perishable.OAUTH_PROVIDERS, kept.record_days),
         rows(Perishable.INBOUND_SECRETS),
         payloads(kept.payload_days),
         answers(kept.payload_days),

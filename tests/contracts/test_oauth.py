@@ -211,6 +211,22 @@ async def test_passes_of_a_partner_are_voided_and_old_ones_deleted(store: Store)
             assert [await table.get(bytes([1, age])) is None for age in range(3)] == [True, True, False]
 
 
+async def test_the_client_of_a_removed_partner_leaves_when_no_token_is_to_be_revoked(store: Store):
+    revoked, owed = [await stored_partner(store, deleted_at=NOW) for _ in range(2)]
+    living = await stored_partner(store)
+    ids = [each.partner_id for each in (revoked, owed, living)]
+    async with store.transaction() as transaction:
+        for partner_id in ids:
+            await transaction.oauth_providers.put(new_provider(partner_id))
+        await transaction.connections.save(new_connection(owed.partner_id, refresh_token_encrypted=None))
+        ended = new_connection(revoked.partner_id, access_token_encrypted=None, refresh_token_encrypted=None)
+        await transaction.connections.save(ended)
+        assert await transaction.retention.clear(Perishable.OAUTH_PROVIDERS, NOW, 9) == 0
+        assert await transaction.retention.clear(Perishable.OAUTH_PROVIDERS, NOW + SECOND, 9) == 1
+    async with store.reading() as reading:
+        assert [await reading.oauth_providers.get(partner_id) is None for partner_id in ids] == [True, False, False]
+
+
 # ── Connections ──────────────────────────────────────────────────────────────────────────────────
 
 

@@ -282,6 +282,7 @@ EXPECTED = {
     Perishable.RATE_LIMITS: "rate_limits_window",
     Perishable.OAUTH_LINKS: "oauth_links_expire",
     Perishable.OAUTH_STATES: "oauth_states_expire",
+    Perishable.OAUTH_PROVIDERS: "partners_removed",
     Perishable.INBOUND_SECRETS: "inbound_secrets_expire",
     Perishable.INBOUND_RECORDS: "inbound_records_touched",
     Perishable.SYNC_RECORDS: "partners_removed",

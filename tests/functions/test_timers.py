@@ -201,6 +201,19 @@ def test_what_is_over_leaves_in_a_run(api: httpx.Client, admin: Headers, databas
     assert run(api, admin, "retention_clear")["rows"] == 0
 
 
+def test_what_a_removed_partner_signed_with_leaves_in_the_next_run(
+    api: httpx.Client, admin: Headers, connect: Connect, database: psycopg.Connection
+) -> None:
+    partner = connect()
+    api.post(f"{partner.path}/inbound-secret", json={}, headers=partner.key).raise_for_status()
+    count = "SELECT count(*) FROM inbound_secrets WHERE partner_id = %s"
+    run(api, admin, "retention_clear")
+    assert database.execute(count, (partner.id,)).fetchone() == (1,)
+    api.delete(partner.path, headers=admin).raise_for_status()
+    run(api, admin, "retention_clear")
+    assert database.execute(count, (partner.id,)).fetchone() == (0,)
+
+
 # ── The audit archive ────────────────────────────────────────────────────────────────────────────
 
 
