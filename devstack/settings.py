@@ -36,6 +36,10 @@ class Options:
     def credentials_file(self) -> Path:
         return self.folder / "credentials.json"
 
+    @property
+    def secrets_file(self) -> Path:
+        return self.folder / "secrets.json"
+
     def log(self, name: str) -> Path:
         return self.folder / "logs" / f"{name}.log"
 
@@ -118,8 +122,12 @@ def kept_secrets(path: Path) -> Secrets:
     if not kept.svix_token:
         kept = replace(kept, svix_token=svix_token(kept.svix_jwt_secret))
     if asdict(kept) != known:
-        write_private(path, asdict(kept))
+        keep_secrets(path, kept)
     return kept
+
+
+def keep_secrets(path: Path, kept: Secrets) -> None:
+    write_private(path, asdict(kept))
 
 
 def svix_token(jwt_secret: str) -> str:

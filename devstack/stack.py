@@ -15,6 +15,7 @@ from typing import NoReturn
 import psutil
 
 from devstack import leftovers
+from devstack.admin_key import with_admin_key
 from devstack.console import Console
 from devstack.jobs import JobWatch
 from devstack.keeper import Keeper, State, listener
@@ -82,7 +83,7 @@ class Stack:
         if not is_free(gateway):
             raise StackError(port_taken(gateway))
         ports = kept_ports(folder / "ports.json", SERVICES, taken=[gateway])
-        self.world = World(options=self.options, secrets=kept_secrets(folder / "secrets.json"), ports=ports)
+        self.world = World(options=self.options, secrets=kept_secrets(self.options.secrets_file), ports=ports)
         self.console.headline(f"PinkSync on this machine; state in {shown(folder)}")
 
     def start_services(self) -> None:
@@ -137,6 +138,7 @@ class Stack:
         self.task("database", "schema up to date", ["scripts.migrate"], {"MIGRATION_DATABASE_URL": url})
 
     def make_admin(self) -> None:
+        self.world = with_admin_key(self.world)
         secrets = self.world.secrets
         given = {
             "PINKSYNC_BOOTSTRAP_API_KEY": secrets.admin_api_key,

@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from devstack.process import ROOT
+from shared_code.services.key_format import KEY_ID_LENGTH
 from tests.services import eventually, free_port, gone
 
 pytestmark = pytest.mark.stack
@@ -70,9 +71,13 @@ def test_it_starts_survives_a_killed_part_and_leaves_nothing_behind(tmp_path: Pa
 
 
 def test_a_killed_supervisor_takes_its_parts_along_and_the_next_start_works(tmp_path: Path) -> None:
+    """Also when somebody revoked the admin key: the next start has another."""
     folder, port = tmp_path / "state", free_port()
     with stack(folder, port) as running:
         first = credentials(folder, running)
+        key = str(first["admin_api_key"])
+        url = f"{first['base_url']}/api/keys/{key[:KEY_ID_LENGTH]}"
+        assert httpx.delete(url, headers={"X-API-Key": key}).status_code == 204
         running.kill()
         running.communicate()
         for pid in first["processes"].values():
@@ -80,7 +85,10 @@ def test_a_killed_supervisor_takes_its_parts_along_and_the_next_start_works(tmp_
         (folder / "credentials.json").unlink()
         with stack(folder, port) as again:
             second = credentials(folder, again)
-            assert second | {"processes": {}} == first | {"processes": {}}
+            other = {"admin_api_key": second["admin_api_key"], "processes": second["processes"]}
+            assert second == first | other
+            answer = httpx.get(f"{second['base_url']}/api/timers", headers={"X-API-Key": str(second["admin_api_key"])})
+            assert answer.status_code == 200
             again.send_signal(signal.SIGINT)
             assert again.wait(15) == 0
 
