@@ -19,7 +19,9 @@ type Moment = Annotated[
 ]
 """RFC 3339, UTC, with `Z`."""
 
-type Name = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")]
+PRINTABLE = r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$"
+"""No control characters, and not only spaces."""
+type Name = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=PRINTABLE)]
 type Words = Annotated[str, StringConstraints(max_length=1000)]
 type Url = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
 type EventTypeName = Annotated[str, StringConstraints(min_length=1, max_length=128)]

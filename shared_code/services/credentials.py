@@ -73,18 +73,24 @@ class PartnerCredentials:
         if partner.credentials_encrypted is None:
             return Injection()
         sealed = self.cipher.open(partner.credentials_encrypted, str(partner.partner_id), CREDENTIALS_FIELD)
-        return checked(injection(partner.auth_method, orjson.loads(sealed)))
+        known = orjson.loads(sealed)
+        if unsendable(partner.auth_method, known):
+            raise errors.Conflict("The partner's stored credentials cannot be sent in a header; store others.")
+        return injection(partner.auth_method, known)
 
 
 def bearer(token: str) -> Injection:
     return Injection(headers={"Authorization": f"Bearer {token}"}, token=token)
 
 
-def checked(made: Injection) -> Injection:
-    for name, value in made.headers.items():
-        if not HEADER_NAME.fullmatch(name) or name.lower() in RESERVED_HEADERS or not sendable(value):
-            raise errors.Conflict("The partner's stored credentials cannot be sent in a header; store others.")
-    return made
+def unsendable(method: AuthMethod, known: Mapping[str, str]) -> str | None:
+    """The one among these credentials that no header can carry, if there is one."""
+    for name, value in injection(method, known).headers.items():
+        if not HEADER_NAME.fullmatch(name) or name.lower() in RESERVED_HEADERS:
+            return "header"
+        if not sendable(value):
+            return "token" if method is AuthMethod.BEARER else "api_key"
+    return None
 
 
 def sendable(value: str) -> bool:

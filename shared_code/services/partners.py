@@ -29,7 +29,7 @@ from shared_code.ports import AccessCache, Cipher, Clock, Store, Transaction, Ur
 from shared_code.services.api_keys import KeyRing, MintedKey, NewKey, check_scopes
 from shared_code.services.audit import Fact, note
 from shared_code.services.connections import end_connection
-from shared_code.services.credentials import CREDENTIALS_FIELD
+from shared_code.services.credentials import CREDENTIALS_FIELD, unsendable
 from shared_code.services.endpoints import EndpointBook, NewEndpoint, OpenedEndpoint
 from shared_code.services.relay import Relay
 
@@ -244,6 +244,8 @@ def check_credentials(method: AuthMethod, credentials: Mapping[str, str]) -> Non
         errors.Violation(pointer=f"/credentials/{name}", detail=f"{problem} with auth_method `{method.value}`.")
         for name, problem in sorted((missing | unknown).items())
     ]
+    if not violations and (name := unsendable(method, credentials)):
+        violations = [errors.Violation(pointer=f"/credentials/{name}", detail="No header can carry this.")]
     if violations:
         raise errors.InvalidBody(violations=violations)
 
