@@ -248,7 +248,7 @@ async def once(made: Endpoint, call: Call[Any, Any], key: OnceKey) -> Answer:
     async def work() -> Answer:
         reply = await made.handler(call)
         settling.append(reply)
-        return to_answer(reply, reply.model)
+        return replace(to_answer(reply, reply.model), settling=reply.settle is not None)
 
     idempotency = call.gateway.idempotency
     answer = await (idempotency.leased if made.raw_body else idempotency.once)(key, work)
@@ -257,8 +257,7 @@ async def once(made: Endpoint, call: Call[Any, Any], key: OnceKey) -> Answer:
     settle = settling[0].settle if settling else None
     if settle:
         settled = to_answer(settling[0], await settle())
-        if settled != answer:
-            await idempotency.refine(key, settled)
+        await idempotency.refine(key, settled)
         return settled
     return answer
 

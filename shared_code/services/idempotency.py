@@ -16,6 +16,10 @@ from shared_code.ports import Cipher, Clock, Store
 KEY = re.compile(r"[\x21-\x7e]{1,255}")
 KEPT = timedelta(hours=24)
 LEASE = timedelta(seconds=30)
+SETTLING = timedelta(seconds=10)
+SETTLED_BY = "pinksync-settled-by"
+"""Beside the headers of a kept answer that what became known after the commit may still replace: until then,
+in epoch seconds, its work is under way."""
 HELD = 0
 """The status of an answer that is still being worked on elsewhere."""
 FIELD = "idempotency_replies.body"
@@ -27,6 +31,8 @@ class Answer:
     headers: Mapping[str, str]
     body: bytes = field(repr=False)
     replayed: bool = False
+    settling: bool = False
+    """Not the last word yet: `refine` will say that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,16 +97,18 @@ class Idempotency:
     def _replay(self, key: OnceKey, kept: StoredReply) -> Answer:
         if kept.fingerprint != key.fingerprint:
             raise errors.IdempotencyKeyReused()
-        if kept.status == HELD:
+        headers = dict(kept.headers)
+        if kept.status == HELD or float(headers.pop(SETTLED_BY, 0)) > self.now().timestamp():
             raise errors.IdempotencyInFlight(headers={"Retry-After": "1"})
         body = self.cipher.open(kept.body_encrypted, key.tenant, FIELD)
-        return Answer(status=kept.status, headers=kept.headers, body=body, replayed=True)
+        return Answer(status=kept.status, headers=headers, body=body, replayed=True)
 
     def _sealed(self, key: OnceKey, answer: Answer) -> StoredReply:
+        settled_by = (self.now() + SETTLING).timestamp()
         return StoredReply(
             fingerprint=key.fingerprint,
             status=answer.status,
-            headers=answer.headers,
+            headers={**answer.headers, SETTLED_BY: str(settled_by)} if answer.settling else answer.headers,
             body_encrypted=self.cipher.seal(answer.body, key.tenant, FIELD),
         )
 

@@ -114,6 +114,20 @@ def test_of_ten_twins_at_once_exactly_one_works(
     assert key_count(api, partners[-1]) == 2
 
 
+def test_a_twin_is_never_told_what_is_not_the_last_word(
+    api: httpx.Client, connect: Connect, receiver: Receiver, once: Headers
+) -> None:
+    """Registering settles after the commit: until it has, its twins wait."""
+    partner = connect()
+    wish = {"json": {"url": receiver.url, "events": ["order.created"]}, "headers": partner.key | once}
+    with ThreadPoolExecutor(10) as pool:
+        answers = [*pool.map(lambda _: api.post("/api/webhooks/register", **wish), range(10))]
+    answers.append(api.post("/api/webhooks/register", **wish))
+    assert answers[-1].status_code == 201
+    assert {answer.content for answer in answers if answer.status_code == 201} == {answers[-1].content}
+    assert {answer.json()["code"] for answer in answers if answer.status_code != 201} <= {"idempotency_in_flight"}
+
+
 def test_a_request_that_failed_is_not_kept(api: httpx.Client, partner: Connected, once: Headers) -> None:
     headers = partner.key | once
     refused(api.post("/api/keys", json={"name": ""}, headers=headers), 422, "invalid_body")
