@@ -40,14 +40,29 @@ class MetricsAnswer(AnswerBody):
     """False: Redis cannot be asked, and the counts are those of the process that answers."""
 
 
-@endpoint(bp, "GET", "metrics", access=Access.METRICS, tag="Operations", query=MetricsQuery, answer=MetricsAnswer)
+@endpoint(
+    bp,
+    "GET",
+    "metrics",
+    access=Access.METRICS,
+    tag="Operations",
+    query=MetricsQuery,
+    answer=MetricsAnswer,
+    content_type="text/plain",
+)
 async def metrics(call: Call[Nothing, MetricsQuery]) -> Reply:
     """The gateway's numbers, of all its processes: JSON, or Prometheus text with `?format=prometheus`."""
     read = await call.gateway.metrics.read()
-    asked = "prometheus" if "text/plain" in (call.request.header("accept") or "") else "json"
+    asked = "prometheus" if prefers_text(call.request.header("accept") or "") else "json"
     if (call.query.format or asked) == "prometheus":
         return Reply(content=prometheus_text(read), content_type=CONTENT_TYPE_PLAIN_0_0_4)
     return Reply(model=to_answer(read))
+
+
+def prefers_text(accept: str) -> bool:
+    """Whichever is named first: browsers' HTTP libraries name both, JSON before text."""
+    named = [media.partition(";")[0].strip().lower() for media in accept.split(",")]
+    return next((media for media in named if media in ("application/json", "text/plain")), None) == "text/plain"
 
 
 def to_answer(read: Metrics) -> MetricsAnswer:

@@ -174,10 +174,8 @@ def header_parameters(made: Endpoint) -> list[dict[str, Any]]:
 
 def responses(made: Endpoint, schemas: Schemas) -> dict[str, Any]:
     good: dict[str, Any] = {"description": HTTPStatus(made.status).phrase, "headers": answer_headers(made)}
-    if made.answer:
-        good["content"] = {JSON: {"schema": schemas.reference(made.answer, "serialization")}}
-    elif made.status not in (HTTPStatus.NO_CONTENT, HTTPStatus.FOUND):
-        good["content"] = {made.content_type: {}}
+    if made.status not in (HTTPStatus.NO_CONTENT, HTTPStatus.FOUND):
+        good["content"] = content(made, schemas)
     found = {str(made.status): good}
     if made.name == "ready":
         found["503"] = good | {"description": "The gateway cannot serve."}
@@ -191,6 +189,12 @@ def responses(made: Endpoint, schemas: Schemas) -> dict[str, Any]:
     return found
 
 
+def content(made: Endpoint, schemas: Schemas) -> dict[str, Any]:
+    """One with a model may answer in another form too."""
+    model = {JSON: {"schema": schemas.reference(made.answer, "serialization")}} if made.answer else {}
+    return {made.content_type: {}} | model
+
+
 def problems(made: Endpoint) -> list[int]:
     """The statuses of problem documents that this route can answer."""
     asks_for_a_partner = made.query is not None and "partner_id" in made.query.model_fields
@@ -201,6 +205,7 @@ def problems(made: Endpoint) -> list[int]:
         (made.body, {411, 413, 415, 422}),
         ("{" in made.route or made.body or asks_for_a_partner, {404}),
         (made.once, {400, 409, 422}),
+        (made.methods == ("PATCH",), {409}),
         (made.access is Access.SIGNED, {400, 413, 503}),
         (passes_on, {400, 502, 504}),
         (passes_on and made.raw_body, {409, 411, 413, 415}),

@@ -51,6 +51,22 @@ def families(api: httpx.Client) -> dict[str, Metric]:
     return {family.name: family for family in text_string_to_metric_families(answer.text)}
 
 
+@pytest.mark.parametrize(
+    ("accept", "form"),
+    [
+        ("text/plain", "text/plain"),
+        ("application/openmetrics-text;version=1.0.0;q=0.5,Text/Plain;version=0.0.4;q=0.3,*/*;q=0.1", "text/plain"),
+        ("application/json, text/plain, */*", "application/json"),
+        ("*/*", "application/json"),
+    ],
+)
+def test_it_answers_in_the_form_that_is_asked_for_first(
+    clients: tuple[httpx.Client, httpx.Client], accept: str, form: str
+):
+    answer = clients[0].get("/metrics", headers=bearer(TOKEN) | {"Accept": accept})
+    assert answer.headers["content-type"].partition(";")[0] == form
+
+
 def count_of(api: httpx.Client, route: str, status: str) -> float:
     samples = families(api)["pinksync_request_duration_seconds"].samples
     wanted = {"route": route, "method": "GET", "status": status}
