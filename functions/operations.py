@@ -129,9 +129,11 @@ def asset(name: str) -> Reply:
 
 async def nowhere(call: Call) -> Reply:
     """404, or 405 with `Allow` where the path exists with other methods."""
-    allowed = sorted({m for made in ENDPOINTS if fits(made.route, call.request.path_text) for m in made.methods})
-    if allowed:
-        raise errors.MethodNotAllowed(headers={"Allow": ", ".join(allowed)})
+    fitting = [made for made in ENDPOINTS if fits(made.route, call.request.path_text)]
+    if fitting:
+        plainest = min(made.route.count("{") for made in fitting)  # `deliveries/retry` is no delivery's id
+        allowed = {method for made in fitting if made.route.count("{") == plainest for method in made.methods}
+        raise errors.MethodNotAllowed(headers={"Allow": ", ".join(sorted(allowed))})
     raise errors.NotFound("There is no such route here; `/api/docs` shows those there are.")
 
 

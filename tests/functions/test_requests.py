@@ -94,6 +94,8 @@ def test_another_method_is_answered_with_those_there_are(api: httpx.Client, admi
     assert answer.headers["allow"] == "GET"
     assert api.put("/api/partners/x").headers["allow"] == "DELETE, GET, PATCH"
     assert api.delete("/api/docs/").status_code == 405
+    assert api.put("/api/partners/connect").headers["allow"] == "POST"
+    assert api.put("/api/webhooks/deliveries").headers["allow"] == "GET"
 
 
 @pytest.mark.parametrize(
