@@ -201,7 +201,7 @@ async def admitted(made: Endpoint, exchange: Exchange, house: Gateway) -> Caller
     if admission.limit.exceeded:
         await house.limits.refused(caller, admission.refusals)
     admission.check_standing()
-    check_rights(made, caller, request)
+    check_rights(made, caller, request, house)
     return caller
 
 
@@ -230,11 +230,13 @@ def check_address(house: Gateway, address: str | None) -> None:
         raise errors.RateLimited(headers={"Retry-After": str(limit.retry_after), **limit_headers(limit)})
 
 
-def check_rights(made: Endpoint, caller: Caller, request: Incoming) -> None:
+def check_rights(made: Endpoint, caller: Caller, request: Incoming, house: Gateway) -> None:
     if made.access in (Access.ADMIN, Access.METRICS) and not caller.is_admin:
         raise errors.AdminOnly()
     scope = made.scope.format_map(request.path) if made.scope else None
     if scope and not caller.holds(scope):
+        if "resource" in request.path:  # what is not there is not found, whatever the key may do
+            house.resources.check(request.path["resource"])
         raise errors.InsufficientScope(f"This route needs the scope `{scope}`.", members={"required_scope": scope})
 
 

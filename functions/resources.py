@@ -133,7 +133,7 @@ async def partners_test(call: Call) -> Reply:
 
 async def read(call: Call) -> Reply:
     call.gateway.resources.check(call.path["resource"])
-    return shown(await call.gateway.resources.read(resource_call(call)))
+    return shown(await call.gateway.resources.read(await resource_call(call)))
 
 
 async def write(call: Call) -> Reply:
@@ -141,12 +141,12 @@ async def write(call: Call) -> Reply:
     if call.request.raw:
         check_media_type(call.request)
         check_json(call.request.raw)
-    return shown(await call.gateway.resources.write(resource_call(call)))
+    return shown(await call.gateway.resources.write(await resource_call(call)))
 
 
-def resource_call(call: Call) -> ResourceCall:
+async def resource_call(call: Call) -> ResourceCall:
     request, admission = call.request, call.admission
-    partner = str(named_partner(call))
+    partner = str(call.caller.partner_id or await named_partner(call))
     return ResourceCall(
         method=request.method,
         tenant=partner,
@@ -159,20 +159,25 @@ def resource_call(call: Call) -> ResourceCall:
         traceparent=request.traceparent,
         idempotency_key=request.header("idempotency-key"),
         if_none_match=request.header("if-none-match"),
-        fresh="no-cache" in (request.header("cache-control") or "").lower(),
+        fresh=wants_fresh(request.header("cache-control")),
         generation="" if call.caller.is_house else admission.generation,
         kept=None if call.caller.is_house else admission.answer,
     )
 
 
-def named_partner(call: Call) -> UUID:
-    """A partner's key acts for that partner; a key of the house names one in `X-Partner-Id`."""
-    if call.caller.partner_id:
-        return call.caller.partner_id
+async def named_partner(call: Call) -> UUID:
+    """A partner's key acts for that partner; a key of the house names one, that there is, in `X-Partner-Id`."""
     try:
-        return call.caller.reach(UUID(call.request.header("x-partner-id") or ""))
+        named = UUID(call.request.header("x-partner-id") or "")
     except ValueError as error:
         raise errors.BadRequest("A key of no partner must name one in the header X-Partner-Id.") from error
+    return (await call.gateway.partners.get(call.caller, named)).partner_id
+
+
+def wants_fresh(cache_control: str | None) -> bool:
+    """RFC 9111 5.2.1: does the caller want no kept answer?"""
+    asked = {directive.strip().lower() for directive in (cache_control or "").split(",")}
+    return bool(asked & {"no-cache", "no-store", "max-age=0"})
 
 
 def shown(answer: ResourceAnswer) -> Reply:

@@ -182,6 +182,8 @@ def test_a_key_without_the_scope_is_told_which_one_it_needs(api: httpx.Client, c
     for function in index().http:
         if function.name in scopes:
             _, method, path = next(calls([function]))
+            if "{resource}" in function.route:  # of one that is not there it is told that
+                path = path.replace(path.split("/")[3], "orders")
             problem = api.request(method, path, headers=narrow.key).json()
             assert problem["code"] == "insufficient_scope", function.name
             assert re.fullmatch(re.sub(r"\{\w+\}", r"[^:]+", scopes[function.name]), problem["required_scope"])

@@ -1,5 +1,7 @@
 """Who may read and write business resources, for whom, and where a path leads."""
 
+from uuid import uuid4
+
 import httpx
 import pytest
 
@@ -15,6 +17,8 @@ def test_reading_and_writing_each_need_their_scope(gateway: Gateway):
     for method, path in ("POST", ORDERS), ("PUT", f"{ORDERS}/1"), ("PATCH", f"{ORDERS}/1"), ("DELETE", f"{ORDERS}/1"):
         problem = refused(gateway.api.request(method, path, headers=reader.key), 403, "insufficient_scope")
         assert problem["required_scope"] == "write:orders"
+    for method in "GET", "POST":
+        refused(gateway.api.request(method, "/api/v1/customers", headers=reader.key), 404, "not_found")
 
 
 def test_writing_does_not_include_reading(gateway: Gateway):
@@ -48,6 +52,9 @@ def test_no_spelling_of_a_path_or_query_is_too_much(api: httpx.Client, partner: 
 def test_a_key_of_the_house_must_name_the_partner_it_acts_for(gateway: Gateway, partner: Connected, xano: Xano):
     for header in ({}, {"X-Partner-Id": ""}, {"X-Partner-Id": "corner-shop"}):
         assert "X-Partner-Id" in refused(gateway.api.get(ORDERS, headers=gateway.admin | header), 400)["detail"]
+    nobody = gateway.admin | {"X-Partner-Id": str(uuid4())}
+    refused(gateway.api.get(ORDERS, headers=nobody), 404, "not_found")
+    refused(gateway.api.post(ORDERS, json={"number": "A-1"}, headers=nobody), 404, "not_found")
     acting = gateway.admin | {"X-Partner-Id": partner.id}
     cache_uses(gateway.api, partner, ORDERS)
     assert gateway.api.post(ORDERS, json={"number": "A-1"}, headers=acting).status_code == 200

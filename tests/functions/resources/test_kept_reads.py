@@ -28,12 +28,13 @@ def test_every_answer_tells_the_callers_limit_and_request_id(api: httpx.Client, 
         assert answer.headers["x-ratelimit-limit"] == "100000"
 
 
+@pytest.mark.parametrize("directive", ["no-cache", "No-Store", "max-stale=5, max-age=0"])
 def test_a_caller_that_wants_no_kept_answer_gets_a_new_one_and_leaves_it_for_the_next(
-    api: httpx.Client, partner: Connected, xano: Xano
+    api: httpx.Client, partner: Connected, xano: Xano, directive: str
 ):
     api.get(ORDERS, headers=partner.key)
     xano.add(partner, number="A-1")
-    fresh = api.get(ORDERS, headers=partner.key | {"Cache-Control": "no-cache"})
+    fresh = api.get(ORDERS, headers=partner.key | {"Cache-Control": directive})
     assert (fresh.headers["x-cache"], len(fresh.json())) == ("BYPASS", 1)
     after = api.get(ORDERS, headers=partner.key)
     assert (after.headers["x-cache"], len(after.json())) == ("HIT", 1)
