@@ -3,6 +3,7 @@
 Quick when nothing changed, safe to interrupt, safe to run twice at once.
 """
 
+import argparse
 import fcntl
 import hashlib
 import os
@@ -32,6 +33,7 @@ def main() -> int:
     if sys.version_info[:2] != (3, 13):
         print(f"PinkSync needs Python 3.13; this is {sys.version.split()[0]}.", file=sys.stderr)
         return 1
+    argparse.ArgumentParser(description=__doc__).parse_args()
     try:
         with only_one():
             install()
