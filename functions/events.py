@@ -6,8 +6,8 @@ from uuid import UUID
 import azure.functions as func
 from pydantic import Field
 
-from functions.http import Access, Call, Reply, endpoint
-from functions.schemas import AnswerBody, EventTypeName, Moment, RequestBody, Words
+from functions.http import Access, Call, Nothing, Reply, endpoint
+from functions.schemas import AnswerBody, EventTypeName, ListAnswer, Moment, PageQuery, RequestBody, Words
 from shared_code.services.events import EventTypeChange, NewEvent
 
 bp = func.Blueprint()
@@ -51,9 +51,8 @@ class EventTypeAnswer(AnswerBody):
     updated_at: Moment
 
 
-class EventTypesAnswer(AnswerBody):
+class EventTypesAnswer(ListAnswer):
     event_types: list[EventTypeAnswer]
-    total: int
 
 
 @endpoint(
@@ -81,12 +80,13 @@ async def events_publish(call: Call[EventBody]) -> Reply:
     "api/event-types",
     access=Access.KEY,
     tag="Webhooks and events",
+    query=PageQuery,
     answer=EventTypesAnswer,
 )
-async def event_types_list(call: Call) -> Reply:
+async def event_types_list(call: Call[Nothing, PageQuery]) -> Reply:
     """Every event type that can be published here."""
-    found = [EventTypeAnswer.of(event_type) for event_type in await call.gateway.event_types.list()]
-    return Reply(model=EventTypesAnswer(event_types=found, total=len(found)))
+    page, found = call.query.page(), await call.gateway.event_types.list()
+    return Reply(model=EventTypesAnswer.cut("event_types", found, page, EventTypeAnswer.of))
 
 
 @endpoint(

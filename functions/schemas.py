@@ -1,7 +1,7 @@
 """What request and answer models share: strictness, times, pages."""
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints
@@ -11,6 +11,7 @@ from functions.replies import cursor, position, rfc3339
 from shared_code.model import MOST_COUNTED, Listing, Page
 
 LONGEST_OFFSET = 10_000
+BEGINNING = datetime(2020, 1, 1, tzinfo=UTC)
 
 type Moment = Annotated[
     datetime,
@@ -83,3 +84,11 @@ class ListAnswer(BaseModel):
             "next_cursor": cursor(found.next),
         }
         return cls(**values)
+
+    @classmethod
+    def cut[Item](cls, plural: str, items: Sequence[Item], page: Page, show: Callable[[Item], BaseModel]) -> Self:
+        """The same of a short list that is here as a whole; its cursor holds how many items came before."""
+        start = page.after[1] if page.after else page.offset
+        end = start + page.limit
+        more = (BEGINNING, end) if end < len(items) else None
+        return cls.listing(plural, Listing(items=items[start:end], total=len(items), next=more), page, show)

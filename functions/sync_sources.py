@@ -5,8 +5,8 @@ from typing import Annotated, Any, Self
 import azure.functions as func
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
-from functions.http import Access, Call, Reply, endpoint
-from functions.schemas import AnswerBody, EventTypeName, Moment, RequestBody
+from functions.http import Access, Call, Nothing, Reply, endpoint
+from functions.schemas import AnswerBody, EventTypeName, ListAnswer, Moment, PageQuery, RequestBody
 from shared_code.model import CursorKind, CursorRule, Paging, PagingStyle, Reading, Source
 
 bp = func.Blueprint()
@@ -124,7 +124,7 @@ class SourceAnswer(AnswerBody):
     updated_at: Moment
 
 
-class SourcesAnswer(AnswerBody):
+class SourcesAnswer(ListAnswer):
     sources: list[SourceAnswer]
 
 
@@ -153,11 +153,19 @@ async def sync_sources_get(call: Call) -> Reply:
     return Reply(model=shown(await call.gateway.sync_sources.get(partner_id, call.path["resource"])))
 
 
-@endpoint(bp, "GET", "api/partners/{partner_id}/sync", access=Access.ADMIN, tag="Sync", answer=SourcesAnswer)
-async def sync_sources_list(call: Call) -> Reply:
+@endpoint(
+    bp,
+    "GET",
+    "api/partners/{partner_id}/sync",
+    access=Access.ADMIN,
+    tag="Sync",
+    query=PageQuery,
+    answer=SourcesAnswer,
+)
+async def sync_sources_list(call: Call[Nothing, PageQuery]) -> Reply:
     """Every resource of a partner that is synced."""
     found = await call.gateway.sync_sources.list(call.caller, call.request.uuid("partner_id"))
-    return Reply(model=SourcesAnswer(sources=[shown(source) for source in found]))
+    return Reply(model=SourcesAnswer.cut("sources", found, call.query.page(), shown))
 
 
 @endpoint(bp, "DELETE", "api/partners/{partner_id}/sync/{resource}", access=Access.ADMIN, tag="Sync", status=204)

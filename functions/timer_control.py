@@ -2,8 +2,8 @@
 
 import azure.functions as func
 
-from functions.http import Access, Call, Reply, endpoint
-from functions.schemas import AnswerBody, Moment
+from functions.http import Access, Call, Nothing, Reply, endpoint
+from functions.schemas import AnswerBody, ListAnswer, Moment, PageQuery
 from functions.timer import WORK
 from shared_code import errors
 from shared_code.model import TimerReport, TimerResult
@@ -38,17 +38,18 @@ class TimerAnswer(AnswerBody):
     recent: list[TimerRunAnswer]
 
 
-class TimersAnswer(AnswerBody):
+class TimersAnswer(ListAnswer):
     timers: list[TimerAnswer]
 
 
-@endpoint(bp, "GET", "api/timers", access=Access.ADMIN, tag=TAG, answer=TimersAnswer)
-async def timers_list(call: Call) -> Reply:
+@endpoint(bp, "GET", "api/timers", access=Access.ADMIN, tag=TAG, query=PageQuery, answer=TimersAnswer)
+async def timers_list(call: Call[Nothing, PageQuery]) -> Reply:
     """Each timer: its schedule, its last start, end, result and rows touched, and when it comes next.
 
     `recent` has its newest runs that did something, failed, or were asked for by hand.
     """
-    return Reply(model=TimersAnswer(timers=[shown(report) for report in await call.gateway.timers.list()]))
+    found = await call.gateway.timers.list()
+    return Reply(model=TimersAnswer.cut("timers", found, call.query.page(), shown))
 
 
 @endpoint(bp, "POST", "api/timers/{name}/run", access=Access.ADMIN, tag=TAG, answer=TimerRunAnswer)

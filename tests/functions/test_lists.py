@@ -51,6 +51,18 @@ def test_partners_are_walked_to_the_end_too(api: httpx.Client, admin: Headers, b
     assert busy.id in ids
 
 
+@pytest.mark.parametrize(("path", "plural"), [("/api/timers", "timers"), ("/api/event-types", "event_types")])
+def test_short_lists_are_walked_like_all_others(api: httpx.Client, admin: Headers, path: str, plural: str) -> None:
+    whole = api.get(path, params={"limit": 200}, headers=admin).json()
+    names = [each["name"] for each in whole[plural]]
+    assert (len(names), whole["limit"], whole["offset"], whole["next_cursor"]) == (whole["total"], 200, 0, None)
+    walked = list(pages(api, path, admin, 1))
+    assert [each["name"] for page in walked for each in page[plural]] == names
+    assert {page["total"] for page in walked} == {len(names)}
+    part = api.get(path, params={"limit": 1, "offset": 1}, headers=admin).json()
+    assert [each["name"] for each in part[plural]] == names[1:2]
+
+
 def test_an_offset_skips_as_many(api: httpx.Client, busy: Connected) -> None:
     whole = api.get("/api/keys", headers=busy.key).json()
     part = api.get("/api/keys", params={"limit": 2, "offset": 3}, headers=busy.key).json()
