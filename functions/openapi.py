@@ -205,7 +205,7 @@ def problems(made: Endpoint) -> list[int]:
         (made.body, {411, 413, 415, 422}),
         ("{" in made.route or made.body or asks_for_a_partner, {404}),
         (made.once, {400, 409, 422}),
-        (made.methods == ("PATCH",), {409}),
+        (made.methods in (("PATCH",), ("PUT",)), {409}),
         (made.access is Access.SIGNED, {400, 413, 503}),
         (passes_on, {400, 502, 504}),
         (passes_on and made.raw_body, {409, 411, 413, 415}),

@@ -73,7 +73,7 @@ local function admit(key_id, tenant, bucket, limit, sealed, route, route_limit, 
     refusals = redis.call('INCR', 'refused:' .. tenant)
     if refusals == 1 then redis.call('EXPIRE', 'refused:' .. tenant, 3600) end
   else
-    redis.call('ZADD', 'used', time[1], key_id)
+    if redis.call('ZADD', 'used', time[1], key_id) == 1 then redis.call('EXPIRE', 'used', 86400) end
     if resource ~= '' then
       generation = redis.call('GET', 'generation:' .. tenant .. ':' .. resource) or '0'
       answer = redis.call('GET', 'answer:' .. tenant .. ':' .. resource .. ':' .. generation .. ':' .. name) or ''

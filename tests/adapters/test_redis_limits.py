@@ -217,7 +217,7 @@ async def test_an_admitted_request_counts_as_no_refusal(one: Process):
 # ── Nothing stays for ever ───────────────────────────────────────────────────────────────────────
 
 
-async def test_every_key_in_the_database_ends_by_itself_but_the_marks_of_use(redis_url: str, one: Process):
+async def test_every_key_in_the_database_ends_by_itself(redis_url: str, one: Process):
     """All that the adapters ever write, written; then the whole database is looked through."""
     outage, client, wire = Outage(), one.client, one.cache.wire
     answers, circuit, strikes = RedisAnswers(wire, outage), RedisCircuit(wire, outage), RedisStrikes(wire, outage)
@@ -253,7 +253,7 @@ async def test_every_key_in_the_database_ends_by_itself_but_the_marks_of_use(red
         "circuit",
     }
     endless = [name for name in written if await client.ttl(name) == -1]  # -2: gone in time, since it was listed
-    assert endless == ["used"]
+    assert endless == []
 
 
 async def test_a_bucket_ends_when_it_is_full_again(one: Process):
