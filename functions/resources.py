@@ -1,6 +1,6 @@
 """Business resources, passed to the backend; and the way to partners' own APIs."""
 
-from typing import Any
+from collections.abc import Mapping
 from uuid import UUID
 
 import azure.functions as func
@@ -110,7 +110,7 @@ async def proxy_call(call: Call) -> Reply:
             request_id=request.request_id,
         )
     )
-    headers = {name: value for name, value in returned.headers.items() if name != "content-type"}
+    headers = untyped(returned.headers, returned.body)
     content_type = returned.headers.get("content-type", "application/octet-stream")
     return Reply(status=returned.status, headers=headers, content=returned.body, content_type=content_type)
 
@@ -181,7 +181,11 @@ def wants_fresh(cache_control: str | None) -> bool:
 
 
 def shown(answer: ResourceAnswer) -> Reply:
-    headers: dict[str, Any] = {name: value for name, value in answer.headers.items() if name != "content-type"}
-    headers |= {"X-Cache": answer.cache, "Cache-Control": "private, no-cache"}
+    headers = untyped(answer.headers, answer.body) | {"X-Cache": answer.cache, "Cache-Control": "private, no-cache"}
     content_type = answer.headers.get("content-type", "application/json")
     return Reply(status=answer.status, headers=headers, content=answer.body, content_type=content_type)
+
+
+def untyped(headers: Mapping[str, str], body: bytes) -> dict[str, str]:
+    """Without the type of the body; an answer to HEAD and a 304 have none, and still tell its type."""
+    return {name: value for name, value in headers.items() if name != "content-type" or not body}

@@ -58,6 +58,7 @@ def test_a_record_lives_its_life_through_the_proxy(api: httpx.Client, admin: Hea
     assert (known.status_code, known.content, known.headers["etag"]) == (304, b"", read.headers["etag"])
     head = api.head(one, headers=admin)
     assert (head.status_code, head.content) == (200, b"")
+    assert {each.headers["content-type"] for each in (read, head)} == {"application/json"}
     assert api.patch(one, json={"total": 6}, headers=admin).json()["total"] == 6
     assert api.delete(one, headers=admin).status_code == 204
     gone = api.get(one, headers=admin)
