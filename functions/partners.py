@@ -57,6 +57,8 @@ class ConnectBody(RequestBody):
 
 
 class PatchBody(RequestBody):
+    """What is left out stays as it is; null takes the address or the credentials away."""
+
     name: Name | None = None
     api_endpoint: Url | None = None
     rate_limit_per_minute: RateLimit | None = None
@@ -171,7 +173,8 @@ async def partners_get(call: Call) -> Reply:
 )
 async def partners_patch(call: Call[PatchBody]) -> Reply:
     """Change a partner; a new limit holds from its next request on."""
-    changes = PartnerChanges(**{name: getattr(call.body, name) for name in PatchBody.model_fields})
+    values = {name: getattr(call.body, name) for name in PatchBody.model_fields}
+    changes = PartnerChanges(**values, given=call.body.model_fields_set)
     partner = await call.gateway.partners.change(call.caller, call.request.uuid("partner_id"), changes)
     return Reply(model=PartnerAnswer.of(partner))
 

@@ -1,6 +1,6 @@
 """Partners: connected, listed, changed, moved between states, removed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime
 from urllib.parse import urlsplit
@@ -68,13 +68,14 @@ class ConnectedPartner:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartnerChanges:
-    """What is None stays as it is."""
+    """What is named in `given` is changed. There, None takes the address or the credentials away."""
 
     name: str | None = None
     api_endpoint: str | None = None
     rate_limit_per_minute: int | None = None
     metadata: Json | None = None
     credentials: Mapping[str, str] | None = None
+    given: Set[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,14 +196,15 @@ class PartnerService:
     def _changed(self, before: Partner, changes: PartnerChanges, now: datetime) -> Partner:
         if changes.api_endpoint:
             self._check_url(changes.api_endpoint, "/api_endpoint")
+        check_needed(changes)
         sealed = self._sealed(before.partner_id, before.auth_method, changes.credentials)
         return replace(
             before,
             name=changes.name or before.name,
-            api_endpoint=changes.api_endpoint or before.api_endpoint,
+            api_endpoint=changes.api_endpoint if "api_endpoint" in changes.given else before.api_endpoint,
             rate_limit_per_minute=changes.rate_limit_per_minute or before.rate_limit_per_minute,
             metadata=merged(before.metadata, changes.metadata or {}),
-            credentials_encrypted=sealed or before.credentials_encrypted,
+            credentials_encrypted=sealed if "credentials" in changes.given else before.credentials_encrypted,
             updated_at=now,
         )
 
@@ -234,6 +236,13 @@ def webhook_url(wanted: NewPartner) -> str:
         raise errors.InvalidBody(violations=[errors.Violation(pointer="/webhook_url", detail=detail)])
     parts = urlsplit(wanted.api_endpoint)
     return f"{parts.scheme}://{parts.netloc}/webhooks/pinksync"
+
+
+def check_needed(changes: PartnerChanges) -> None:
+    for name in ("name", "rate_limit_per_minute"):
+        if name in changes.given and getattr(changes, name) is None:
+            violation = errors.Violation(pointer=f"/{name}", detail="A partner is never without it.")
+            raise errors.InvalidBody(violations=[violation])
 
 
 def check_credentials(method: AuthMethod, credentials: Mapping[str, str]) -> None:
@@ -290,11 +299,10 @@ def connected_fact(partner: Partner, wanted: NewPartner) -> Fact:
 
 
 def changed_fact(partner_id: UUID, changes: PartnerChanges) -> Fact:
-    fields = ("name", "api_endpoint", "rate_limit_per_minute", "metadata", "credentials")
-    given = {name: getattr(changes, name) for name in fields if getattr(changes, name) is not None}
+    given = {name: getattr(changes, name) for name in sorted(changes.given)}
     return Fact(
         event_type="partner.updated",
-        message="Partner was changed: " + ", ".join(sorted(given)) + ".",
+        message="Partner was changed: " + ", ".join(given) + ".",
         target=str(partner_id),
         partner_id=partner_id,
         changes=given,

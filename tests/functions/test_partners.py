@@ -141,6 +141,17 @@ def test_only_what_is_named_is_changed(api: httpx.Client, admin: Headers, connec
     assert api.get(partner.path, headers=partner.key).json() == after
 
 
+def test_null_takes_the_address_and_the_credentials_away(
+    api: httpx.Client, admin: Headers, connect: Connect, receiver: Receiver
+) -> None:
+    partner = connect(api_endpoint=receiver.url, credentials={"api_key": "k"})
+    changed = api.patch(partner.path, json={"api_endpoint": None, "credentials": None}, headers=admin)
+    assert (changed.status_code, changed.json()["api_endpoint"]) == (200, None)
+    assert api.get(partner.path, headers=admin).json() == changed.json()
+    again = api.patch(partner.path, json={"api_endpoint": receiver.url, "metadata": None}, headers=admin).json()
+    assert (again["api_endpoint"], again["metadata"]) == (receiver.url, changed.json()["metadata"])
+
+
 def test_metadata_is_merged_and_null_removes(api: httpx.Client, admin: Headers, connect: Connect) -> None:
     partner = connect(metadata={"keep": 1, "change": 2, "drop": 3})
     changes = {"metadata": {"change": "two", "drop": None, "new": [4]}}
@@ -168,6 +179,8 @@ def test_credentials_can_be_replaced_and_are_never_shown(api: httpx.Client, admi
     ("changes", "pointer"),
     [
         ({"name": ""}, "/name"),
+        ({"name": None}, "/name"),
+        ({"rate_limit_per_minute": None}, "/rate_limit_per_minute"),
         ({"status": "active"}, "/status"),
         ({"partner_id": str(uuid4())}, "/partner_id"),
         ({"auth_method": "bearer"}, "/auth_method"),
