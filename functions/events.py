@@ -8,6 +8,7 @@ from pydantic import Field
 
 from functions.http import Access, Call, Nothing, Reply, endpoint
 from functions.schemas import AnswerBody, EventTypeName, ListAnswer, Moment, PageQuery, RequestBody, Words
+from shared_code import errors
 from shared_code.services.events import EventTypeChange, NewEvent
 
 bp = func.Blueprint()
@@ -33,6 +34,7 @@ class AcceptedAnswer(AnswerBody):
 
 
 class EventTypeBody(RequestBody):
+    name: str | None = Field(default=None, description="That of the path, if it is said at all.")
     description: Words = ""
     schema_: dict[str, Any] | None = Field(
         default=None, alias="schema", description="JSON Schema 2020-12 that every payload must meet."
@@ -100,9 +102,12 @@ async def event_types_list(call: Call[Nothing, PageQuery]) -> Reply:
 )
 async def event_types_put(call: Call[EventTypeBody]) -> Reply:
     """Add an event type or change it."""
-    body = call.body
+    body, name = call.body, call.path["name"]
+    if body.name not in (None, name):
+        violation = errors.Violation(pointer="/name", detail="It is not the name in the path.")
+        raise errors.InvalidBody(violations=[violation])
     wanted = EventTypeChange(
-        name=call.path["name"],
+        name=name,
         description=body.description,
         schema=body.schema_,
         example=body.example,

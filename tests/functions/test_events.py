@@ -185,6 +185,13 @@ def test_an_event_type_is_kept_whole_and_can_be_changed(api: httpx.Client, admin
     assert changed["created_at"] == kept["created_at"]
 
 
+def test_an_event_type_may_say_its_name_and_no_other(api: httpx.Client, admin: Headers) -> None:
+    name = f"test.{uuid4().hex}"
+    assert api.put(f"/api/event-types/{name}", json={"name": name}, headers=admin).json()["name"] == name
+    problem = refused(api.put(f"/api/event-types/{name}", json={"name": "order.created"}, headers=admin), 422)
+    assert pointers(problem) == ["/name"]
+
+
 @pytest.mark.parametrize("name", ["a..b", ".a", "a.", "a b", "é", "x" * 129, "a%2fb"])
 def test_a_name_that_cannot_be_one_is_refused(api: httpx.Client, admin: Headers, name: str) -> None:
     refused(api.put(f"/api/event-types/{name}", json={}, headers=admin), 400, "invalid_parameter")
