@@ -12,7 +12,9 @@ from svix.webhooks import Webhook, WebhookVerificationError
 
 MESSAGE_ID = re.compile(r"[A-Za-z0-9_\-]{1,64}", re.ASCII)
 TIMESTAMP = re.compile(r"[0-9]{10}", re.ASCII)
-SIGNATURES = re.compile(r"v1,[A-Za-z0-9+/]{43}=( (v1,[A-Za-z0-9+/]{43}=|v1a,[A-Za-z0-9+/=]{1,128})){0,9}", re.ASCII)
+SIGNATURE = r"(v1,[A-Za-z0-9+/]{43}=|v(?!1,)[0-9a-z]{1,4},[A-Za-z0-9+/=]{1,128})"
+"""One of ours, or one of a scheme that is none of our business, such as `v1a` or a `v2` to come."""
+SIGNATURES = re.compile(f"{SIGNATURE}( {SIGNATURE}){{0,9}}", re.ASCII)
 TOLERANCE_SECONDS = 300
 
 

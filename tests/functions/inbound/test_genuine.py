@@ -68,6 +68,16 @@ def test_what_an_official_library_signs_is_taken_under_either_set_of_names(
     assert send(api, partner, headers, body).json() == {"received": True, "duplicate": False}
 
 
+@pytest.mark.parametrize("others", [f"v1a,{'A' * 86}==", f"v2,{'A' * 43}= v3,AAAA", f"v1,{'A' * 43}= v2,{'A' * 43}="])
+def test_signatures_of_other_schemes_are_passed_over(
+    api: httpx.Client, partner: Connected, secret: str, others: str
+) -> None:
+    """As Svix's own tests have it: the right one may stand anywhere in the list."""
+    headers = signed(secret, BODY)
+    headers["svix-signature"] = f"{others} {headers['svix-signature']} {others}"
+    assert send(api, partner, headers, BODY).json() == {"received": True, "duplicate": False}
+
+
 @pytest.mark.parametrize("away", [-280, 280])
 def test_a_clock_that_is_almost_five_minutes_off_is_near_enough(
     api: httpx.Client, partner: Connected, secret: str, away: int
