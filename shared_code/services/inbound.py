@@ -118,12 +118,19 @@ class InboundService:
         except Unroutable as reason:
             await self._give_up(item, str(reason))
         except errors.PinkSyncError as error:
-            if error.status < 500 or item.attempts >= MOST_ATTEMPTS:
-                await self._give_up(item, f"{error.code}: {error.message}")
-            else:
-                await self._postpone(item, error.code)
-                return False
+            return await self._failed(item, error)
+        except Exception as error:  # ours to mend; until then it holds up nobody else's
+            logger.exception("inbox item %d: %s", item.id, type(error).__name__)
+            return await self._failed(item, errors.PinkSyncError())
         return True
+
+    async def _failed(self, item: InboxItem, error: errors.PinkSyncError) -> bool:
+        """Tried again later, if that can help. Answers whether the item is finished."""
+        if error.status < 500 or item.attempts >= MOST_ATTEMPTS:
+            await self._give_up(item, f"{error.code}: {error.message}")
+            return True
+        await self._postpone(item, error.code)
+        return False
 
     async def _route(self, item: InboxItem) -> None:
         message = read(item.body)

@@ -1,6 +1,6 @@
 """What an event from a partner says, and what is written of it at the business backend."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
@@ -11,6 +11,8 @@ from shared_code.model import InboxItem, RecordName
 from shared_code.ports import Forward
 
 LONGEST_ID = 255
+DEEPEST = 100
+"""JSON can be read deeper than it can be written."""
 
 
 class Unroutable(Exception):
@@ -41,9 +43,24 @@ def read(body: bytes) -> Message:
     if not isinstance(event_type, str) or not isinstance(data, dict):
         raise Unroutable("The body has no `type` and `data`.")
     record = cast(Mapping[str, Any], data)
+    if deeper(record, DEEPEST):
+        raise Unroutable(f"The body is nested deeper than {DEEPEST} levels.")
     told = (record.get("updated_at"), fields.get("timestamp"), fields.get("occurred_at"), fields.get("created_at"))
     happened_at = next((at for at in map(moment, told) if at), None)
     return Message(event_type=event_type, data=record, happened_at=happened_at)
+
+
+def deeper(value: object, levels: int) -> bool:
+    within: list[object] = [value]
+    for _ in range(levels):
+        within = [inner for each in within for inner in contents(each)]
+    return bool(within)
+
+
+def contents(value: object) -> Collection[object]:
+    if isinstance(value, dict):
+        return cast(Mapping[str, object], value).values()
+    return cast(list[object], value) if isinstance(value, list) else ()
 
 
 def moment(told: object) -> datetime | None:

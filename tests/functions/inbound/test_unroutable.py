@@ -23,6 +23,7 @@ UNROUTABLE = {
     "of a type with half a character": b'{"type": "\\ud800", "data": {}}',
     "of a type as long as a book": json.dumps({"type": "x" * 100_000, "data": {}}).encode(),
     "that the backend refuses": b'{"type": "order.created", "data": {"number": "X", "status": "no such status"}}',
+    "deeper than it can be written": b'{"type": "order.created", "data": {"n":' + b"[" * 500 + b"]" * 500 + b"}}",
     "as deep as a well": b'{"type": "order.created", "data": {"n":' + b"[" * 3000 + b"]" * 3000 + b"}}",
 }
 
