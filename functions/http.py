@@ -20,6 +20,7 @@ from pydantic import BaseModel, ValidationError
 
 from functions import body as bodies
 from functions import replies
+from functions.pages import page
 from functions.request import Incoming, incoming
 from functions.route import ALL_METHODS, Access, Call, Endpoint, Handler, Nothing, Options, Reply
 from shared_code import errors, gateway, telemetry
@@ -144,13 +145,20 @@ async def safely_answered(made: Endpoint, exchange: Exchange) -> Answer:
     except PinkSyncError as error:
         if error.status >= 500:
             logger.warning("%s %s: %s %s", exchange.request.request_id, made.name, error.code, cause(error))
-        return replies.problem(error, exchange.request.request_id)
+        return refusal(made, error, exchange.request.request_id)
     except SettingsError as error:
         logger.error("%s %s: %s", exchange.request.request_id, made.name, error)
-        return replies.problem(errors.Unavailable(headers={"Retry-After": "5"}), exchange.request.request_id)
+        return refusal(made, errors.Unavailable(), exchange.request.request_id)
     except Exception as error:
         logger.exception("%s %s: %s", exchange.request.request_id, made.name, type(error).__name__)
-        return replies.problem(PinkSyncError(), exchange.request.request_id)
+        return refusal(made, PinkSyncError(), exchange.request.request_id)
+
+
+def refusal(made: Endpoint, error: PinkSyncError, request_id: str) -> Answer:
+    if not made.page:
+        return replies.problem(error, request_id)
+    reply = page(replies.title(error), error.message, status=error.status, code=error.code)
+    return to_answer(replace(reply, headers={**replies.headers(error), **reply.headers}), None)
 
 
 async def answered(made: Endpoint, exchange: Exchange) -> Answer:

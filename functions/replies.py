@@ -71,20 +71,28 @@ def json_bytes(model: BaseModel | None) -> bytes:
 
 def problem(error: PinkSyncError, request_id: str) -> Answer:
     """RFC 9457, with `code` and `request_id`, and `error` for clients of the original design."""
-    title = error.title or HTTPStatus(error.status).phrase
     document: dict[str, Any] = {
         "type": PROBLEM_TYPES + error.code,
-        "title": title,
+        "title": title(error),
         "status": error.status,
         "detail": error.message,
         "code": error.code,
         "request_id": request_id,
-        "error": title,
+        "error": title(error),
         **error.members,
     }
     if error.violations:
         document["errors"] = [{"pointer": v.pointer, "detail": v.detail} for v in error.violations]
-    return Answer(status=error.status, headers={**error.headers, "Content-Type": PROBLEM}, body=orjson.dumps(document))
+    return Answer(status=error.status, headers={**headers(error), "Content-Type": PROBLEM}, body=orjson.dumps(document))
+
+
+def title(error: PinkSyncError) -> str:
+    return error.title or HTTPStatus(error.status).phrase
+
+
+def headers(error: PinkSyncError) -> Mapping[str, str]:
+    """What passes by itself is worth asking for again; whoever raises it may know better when."""
+    return {"Retry-After": "5", **error.headers} if isinstance(error, errors.Unavailable) else error.headers
 
 
 def rfc3339(moment: datetime) -> str:

@@ -8,7 +8,7 @@ import httpx
 import psycopg
 import pytest
 
-from tests.functions.connections.pages import turned_away
+from tests.functions.connections.pages import assert_page, turned_away
 from tests.functions.oauth import (
     Server,
     audit,
@@ -120,6 +120,14 @@ def test_a_denial_and_other_errors_are_pages_without_the_other_sides_words(
     turned_away(api.get(with_query(granted(trip), code=None), headers=trip.headers), "code_missing")
     nothing_happened(api, admin, shop, server)
     assert reasons(api, admin, shop) == ["code_missing", "server_refused", "access_denied"]
+
+
+@pytest.mark.parametrize("path", ["/oauth/callback?state=%00", f"/oauth/authorize/{uuid4()}?link=%00"])
+def test_what_cannot_even_be_read_is_a_page_too(api: httpx.Client, path: str):
+    answer = api.get(path)
+    assert answer.status_code == 400
+    assert_page(answer, "Bad Request")
+    assert "<code>invalid_parameter</code>" in answer.text
 
 
 @pytest.mark.parametrize(

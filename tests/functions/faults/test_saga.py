@@ -11,11 +11,12 @@ import pytest
 
 from tests import services
 from tests.functions.faults.books import asked, leases_are_over, ledger, order_faults
-from tests.functions.stack import Connected, Json, Receiver, Stack, connecting, publish, register
+from tests.functions.stack import Connected, Json, Receiver, Stack, connecting, publish, refused, register
 from tests.services import eventually
 
 SEND = "POST /api/v1/app/{app_id}/msg"
 OPEN = "POST /api/v1/app/{app_id}/endpoint"
+ROTATE = "POST /api/v1/app/{app_id}/endpoint/{endpoint_id}/secret/rotate"
 
 
 @pytest.fixture(autouse=True)
@@ -191,18 +192,28 @@ def test_a_svix_that_hangs_holds_up_nobody_and_loses_nothing(
     assert ledger(svix, partner)["messages"] == 4
 
 
+def test_what_needs_svix_now_says_when_to_ask_again(
+    api: httpx.Client, svix: services.Service, partner: Connected, receiver: Receiver
+) -> None:
+    endpoint = register(api, partner.key, receiver)
+    order_faults(svix, {"status": 503, "routes": ROTATE, "times": 1})
+    answer = api.post(f"/api/webhooks/{endpoint['endpoint_id']}/rotate-secret", json={}, headers=partner.key)
+    refused(answer, 503, "webhook_service_unavailable")
+    assert int(answer.headers["retry-after"]) >= 1
+
+
 def test_an_event_that_svix_never_takes_is_for_a_person_and_holds_up_no_other(
     api: httpx.Client, stack: Stack, svix: services.Service, partner: Connected, receiver: Receiver
 ) -> None:
     register(api, partner.key, receiver)
     order_faults(svix, {"status": 422, "routes": SEND, "times": 1})
-    refused = publish(api, partner.key, payload={"n": -1})
+    never = publish(api, partner.key, payload={"n": -1})
     eventually(lambda: owed(stack) == 0)
     assert burst(api, partner, 3) == {0, 1, 2}
     assert all_arrived_once(receiver, {0, 1, 2})
     assert -1 not in numbers(receiver)
     reviews = api.get("/api/reviews", headers=stack.admin).json()["reviews"]
-    assert [review["partner_id"] for review in reviews if refused in review["reason"]] == [partner.id]
+    assert [review["partner_id"] for review in reviews if never in review["reason"]] == [partner.id]
 
 
 @pytest.mark.parametrize("fault", [{"status": 503}, {"accept_then_status": 500}, {"status": 502, "body": "<html>"}])
