@@ -47,8 +47,8 @@ class MemoryDeliveries:
             self.tries.put(attempt.attempt_id, (delivery_id, replace(attempt, response_body="")))
         return len(old)
 
-    async def get(self, delivery_id: UUID) -> Delivery | None:
-        watched = self.deliveries.get(delivery_id)
+    async def get(self, delivery_id: UUID, *, lock: bool = False) -> Delivery | None:
+        watched = await self.deliveries.lock(delivery_id) if lock else self.deliveries.get(delivery_id)
         return watched.delivery if watched else None
 
     async def list(self, wanted: DeliveryFilter, page: Page) -> Listing[Delivery]:
@@ -59,31 +59,33 @@ class MemoryDeliveries:
         known = [row.record[1] for row in self.tries.rows() if row.record[0] == delivery_id]
         return sorted(known, key=lambda attempt: (attempt.at, attempt.attempt_id))
 
-    async def failed(self, endpoint_id: str, since: datetime, until: datetime, limit: int) -> Sequence[UUID]:
-        known = [row.record.delivery for row in self.deliveries.rows()]
-        wanted = [
-            delivery
-            for delivery in known
-            if delivery.endpoint_id == endpoint_id
-            and delivery.status in (DeliveryStatus.FAILED, DeliveryStatus.SKIPPED)
-            and in_period(delivery.created_at, since, until)
-            and self._payload_is_there(delivery)
-        ]
-        return [delivery.id for delivery in sorted(wanted, key=lambda delivery: delivery.created_at)][:limit]
+    async def failed(
+        self, endpoint_id: str, since: datetime, until: datetime, limit: int, *, lock: bool = False
+    ) -> Sequence[UUID]:
+        asked = DeliveryFilter(endpoint_id=endpoint_id, since=since, until=until)
+        found = [each.id for each in self._oldest_first() if passes(asked, each) and self._can_go_again(each)][:limit]
+        if lock:
+            locked = [await self.get(each, lock=True) for each in found]
+            return [each.id for each in locked if each and self._can_go_again(each)]
+        return found
 
     async def to_retry(self, wanted: DeliveryFilter, limit: int) -> Sequence[Delivery]:
-        found = [
-            row.record.delivery
-            for row in sorted(self.deliveries.rows(), key=lambda row: (row.record.delivery.created_at, row.number))
-            if passes(wanted, row.record.delivery) and self._can_go_again(row.record.delivery)
-        ]
-        return found[:limit]
+        found = [each for each in self._oldest_first() if passes(wanted, each) and self._has_a_way(each)][:limit]
+        locked = [await self.get(each.id, lock=True) for each in found]
+        return [each for each in locked if each and self._has_a_way(each)]
 
-    def _can_go_again(self, delivery: Delivery) -> bool:
+    def _oldest_first(self) -> Sequence[Delivery]:
+        rows = sorted(self.deliveries.rows(), key=lambda row: (row.record.delivery.created_at, row.number))
+        return [row.record.delivery for row in rows]
+
+    def _has_a_way(self, delivery: Delivery) -> bool:
         endpoint = self.endpoints.get(delivery.endpoint_id)
         stands = endpoint is not None and endpoint.enabled and endpoint.deleted_at is None
+        return stands and self._can_go_again(delivery)
+
+    def _can_go_again(self, delivery: Delivery) -> bool:
         over = delivery.status in (DeliveryStatus.FAILED, DeliveryStatus.SKIPPED)
-        return over and stands and self._payload_is_there(delivery)
+        return over and self._payload_is_there(delivery)
 
     def _payload_is_there(self, delivery: Delivery) -> bool:
         event = self.events.get((delivery.partner_id, delivery.event_id))
@@ -109,6 +111,13 @@ class MemoryDeliveries:
                 watched = await self.deliveries.lock(delivery.id)
                 if watched and watched.delivery.status is not DeliveryStatus.DELIVERED:
                     self.deliveries.put(delivery.id, replace(watched, check_at=now))
+
+    async def check_endpoint(self, endpoint_id: str, now: datetime) -> None:
+        for row in self.deliveries.rows():
+            if row.record.delivery.endpoint_id == endpoint_id:
+                watched = await self.deliveries.lock(row.record.delivery.id)
+                if watched and watched.delivery.status is DeliveryStatus.RETRYING:
+                    self.deliveries.put(watched.delivery.id, replace(watched, check_at=now))
 
     async def sent(self, keys: Sequence[EventKey], check_at: datetime) -> None:
         for row in self.deliveries.rows():
@@ -174,7 +183,7 @@ def passes(asked: DeliveryFilter, delivery: Delivery) -> bool:
 
 def learned(known: Delivery, news: Delivery) -> Delivery:
     if known.status is DeliveryStatus.DELIVERED:
-        return known
+        return replace(known, attempt_count=news.attempt_count)
     return replace(
         known,
         status=news.status,

@@ -51,9 +51,10 @@ class PostgresDeliveries:
         )
         return cleared.rowcount
 
-    async def get(self, delivery_id: UUID) -> Delivery | None:
+    async def get(self, delivery_id: UUID, *, lock: bool = False) -> Delivery | None:
+        held = "FOR UPDATE" if lock else ""
         found = await self.connection.execute(
-            f"SELECT {COLUMNS} FROM webhook_deliveries WHERE delivery_id = %s",  # noqa: S608 - literals only
+            f"SELECT {COLUMNS} FROM webhook_deliveries WHERE delivery_id = %s {held}",  # noqa: S608 - literals only
             (delivery_id,),
         )
         row = await found.fetchone()
@@ -71,12 +72,15 @@ class PostgresDeliveries:
         )
         return [Attempt(**row) async for row in found]
 
-    async def failed(self, endpoint_id: str, since: datetime, until: datetime, limit: int) -> Sequence[UUID]:
+    async def failed(
+        self, endpoint_id: str, since: datetime, until: datetime, limit: int, *, lock: bool = False
+    ) -> Sequence[UUID]:
+        held = "FOR UPDATE OF d" if lock else ""
         found = await self.connection.execute(
-            """SELECT delivery_id FROM webhook_deliveries d JOIN events e USING (partner_id, event_id)
+            f"""SELECT delivery_id FROM webhook_deliveries d JOIN events e USING (partner_id, event_id)
                WHERE endpoint_id = %s AND status IN ('failed', 'skipped') AND payload IS NOT NULL
                  AND d.created_at >= %s AND d.created_at < %s
-               ORDER BY d.created_at, d.id LIMIT %s""",
+               ORDER BY d.created_at, d.id LIMIT %s {held}""",  # noqa: S608 - literals only
             (endpoint_id, since, until, limit),
         )
         return [row["delivery_id"] async for row in found]
@@ -85,12 +89,12 @@ class PostgresDeliveries:
         chosen = conditions(wanted)
         found = await self.connection.execute(
             sql.SQL(
-                """SELECT {} FROM (SELECT * FROM webhook_deliveries WHERE {} AND status IN ('failed', 'skipped')) d
-                   WHERE EXISTS (SELECT FROM events e WHERE e.partner_id = d.partner_id AND e.event_id = d.event_id
+                """SELECT {} FROM webhook_deliveries d WHERE {} AND status IN ('failed', 'skipped')
+                     AND EXISTS (SELECT FROM events e WHERE e.partner_id = d.partner_id AND e.event_id = d.event_id
                                  AND payload IS NOT NULL)
                      AND EXISTS (SELECT FROM webhook_endpoints p WHERE p.endpoint_id = d.endpoint_id AND enabled
                                  AND deleted_at IS NULL)
-                   ORDER BY created_at, id LIMIT %(limit)s"""
+                   ORDER BY created_at, id LIMIT %(limit)s FOR UPDATE OF d"""
             ).format(sql.SQL(COLUMNS), chosen.clause()),
             {**chosen.values, "limit": limit},
         )
@@ -113,6 +117,12 @@ class PostgresDeliveries:
             """UPDATE webhook_deliveries SET check_at = %s
                WHERE partner_id = %s AND event_id = %s AND status <> 'delivered'""",
             (now, partner_id, event_id),
+        )
+
+    async def check_endpoint(self, endpoint_id: str, now: datetime) -> None:
+        await self.connection.execute(
+            "UPDATE webhook_deliveries SET check_at = %s WHERE endpoint_id = %s AND status = 'retrying'",
+            (now, endpoint_id),
         )
 
     async def due(self, now: datetime, limit: int, lease: timedelta) -> Sequence[Delivery]:
@@ -142,12 +152,12 @@ class PostgresDeliveries:
         await self._add_attempts([(lesson.delivery.id, each) for lesson in lessons for each in lesson.attempts])
 
     async def _put(self, news: Sequence[Delivery], checks: Sequence[datetime | None]) -> None:
-        """A delivered one stays as it is, but for when to ask again."""
+        """A delivered one stays as it is, but for the count of its attempts and when to ask again."""
         await self.connection.execute(
             """UPDATE webhook_deliveries d SET check_at = new.check_at,
                  status = CASE WHEN d.status = 'delivered' THEN d.status ELSE new.status END,
                  response_code = CASE WHEN d.status = 'delivered' THEN d.response_code ELSE new.response_code END,
-                 attempt_count = CASE WHEN d.status = 'delivered' THEN d.attempt_count ELSE new.attempt_count END,
+                 attempt_count = new.attempt_count,
                  next_retry_at = CASE WHEN d.status = 'delivered' THEN d.next_retry_at ELSE new.next_retry_at END,
                  delivered_at = CASE WHEN d.status = 'delivered' THEN d.delivered_at ELSE new.delivered_at END
                FROM unnest(%s::uuid[], %s::text[], %s::int[], %s::int[], %s::timestamptz[], %s::timestamptz[],

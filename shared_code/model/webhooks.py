@@ -59,8 +59,11 @@ class Event:
     created_at: datetime
 
 
+A_MOMENT = timedelta(seconds=5)
 PATIENCE = timedelta(minutes=1)
 """How long after its time a retry may still show up."""
+LONGEST_LAG = timedelta(minutes=10)
+"""And how long one that is still planned: the service keeps the plan of a retry that met a disabled endpoint."""
 
 
 class DeliveryStatus(StrEnum):
@@ -108,11 +111,16 @@ class Delivery:
     def learned(self, attempts: Sequence[Attempt], next_retry_at: datetime | None, now: datetime) -> Self:
         """This delivery after what the webhook service says of its attempts (oldest first).
 
-        It only moves forward: a delivered one stays delivered, and knowing fewer attempts changes nothing.
+        It only moves forward: a delivered one stays delivered, whatever became of attempts that were forced after
+        it, and knowing fewer attempts changes nothing.
         A retry that is overdue and that nobody plans any more (its endpoint was disabled) will not come.
         """
-        if self.status is DeliveryStatus.DELIVERED or len(attempts) < self.attempt_count or not attempts:
+        if len(attempts) < self.attempt_count or not attempts:
             return self
+        if next_retry_at and next_retry_at + LONGEST_LAG < now:
+            next_retry_at = None
+        if self.status is DeliveryStatus.DELIVERED:
+            return replace(self, attempt_count=len(attempts))
         if len(attempts) == self.attempt_count and not self._forsaken(next_retry_at, now):
             return self
         last = attempts[-1]
@@ -129,6 +137,11 @@ class Delivery:
             next_retry_at=next_retry_at if status is DeliveryStatus.RETRYING else None,
             delivered_at=success.at if success else None,
         )
+
+    def retried_just_now(self, now: datetime) -> bool:
+        """Nothing is known yet of the attempt that is being made."""
+        due_since = now - self.next_retry_at if self.next_retry_at else None
+        return due_since is not None and timedelta(0) <= due_since < A_MOMENT
 
     def _forsaken(self, next_retry_at: datetime | None, now: datetime) -> bool:
         overdue = self.next_retry_at is not None and self.next_retry_at + PATIENCE < now

@@ -55,10 +55,13 @@ class DeliveryService:
         return DeliveryReport(delivery=delivery, payload=event.payload if event else None, attempts=attempts)
 
     async def retry(self, caller: Caller, delivery_id: UUID, *, force: bool) -> Delivery:
-        """Owed to the webhook service from now on: one more attempt. A delivered one only with force."""
+        """Owed to the webhook service from now on: one more attempt. A delivered one only with force.
+
+        Asked for again before that attempt was made, it is still one.
+        """
         now = self.now()
         async with self.store.transaction() as transaction:
-            delivery = await transaction.deliveries.get(delivery_id)
+            delivery = await transaction.deliveries.get(delivery_id, lock=True)
             if delivery is None:
                 raise errors.NotFound()
             caller.reach(delivery.partner_id)
@@ -70,6 +73,8 @@ class DeliveryService:
             endpoint = await transaction.endpoints.get(delivery.endpoint_id)
             if endpoint is None or endpoint.deleted_at or not endpoint.enabled:
                 raise errors.Conflict("Its endpoint is disabled or gone; enable it first.")
+            if delivery.retried_just_now(now) or await owed(transaction, delivery):
+                return delivery
             await self._owe(transaction, delivery.partner_id, [delivery_id], now)
             await note(transaction, caller, retried_fact(delivery), now)
         return delivery
@@ -87,7 +92,7 @@ class DeliveryService:
         """How many failed and skipped deliveries of the period are owed again; with `dry`, would be."""
         now = self.now()
         async with self.store.transaction() as transaction:
-            found = await transaction.deliveries.failed(endpoint.endpoint_id, since, until, most)
+            found = await transaction.deliveries.failed(endpoint.endpoint_id, since, until, most, lock=not dry)
             if dry or not found:
                 return len(found)
             await self._owe(transaction, endpoint.partner_id, found, now)
@@ -123,6 +128,10 @@ class DeliveryService:
     async def reconcile(self) -> int:
         """Learns the outcome of every delivery that is due. Answers how many were asked for."""
         return await Reconciler(self.store, self.service, self.now).run()
+
+
+async def owed(transaction: Transaction, delivery: Delivery) -> bool:
+    return await transaction.outbox.owes(OutboxKind.RESEND_DELIVERY, delivery.partner_id, str(delivery.id))
 
 
 def retried_fact(delivery: Delivery) -> Fact:

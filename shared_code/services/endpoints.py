@@ -102,6 +102,7 @@ class EndpointService:
             before = own(caller, await transaction.endpoints.get(endpoint_id, lock=True))
             gone = replace(before, enabled=False, secret_encrypted=None, deleted_at=now, updated_at=now)
             await transaction.endpoints.save(gone)
+            await transaction.deliveries.check_endpoint(endpoint_id, now)
             await self._owe(transaction, OutboxKind.CLOSE_ENDPOINT, gone, now)
             await note(transaction, caller, removed_fact(gone), now)
 

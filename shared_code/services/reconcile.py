@@ -22,10 +22,12 @@ LEASE = timedelta(seconds=30)
 SOONEST = timedelta(milliseconds=300)
 LATEST = timedelta(minutes=5)
 YOUNG = timedelta(minutes=2)
+LONGEST_ATTEMPT = timedelta(seconds=30)
 CLOCKS_DIFFER = timedelta(seconds=2)
 """How far the webhook service's clock may be behind ours; beyond that each event is asked for alone."""
 
-type Learned = tuple[Delivery, Sequence[Outcome]]
+type Learned = tuple[Delivery, Sequence[Outcome] | None]
+"""None: the webhook service did not say."""
 
 logger = logging.getLogger("pinksync.deliveries")
 
@@ -72,14 +74,14 @@ class Reconciler:
                 return {}
         return {delivery.id: told[delivery.event_id] for delivery in group if delivery.event_id in told}
 
-    async def _ask(self, asking: asyncio.Semaphore, partner_id: UUID, event_id: str) -> Sequence[Outcome]:
+    async def _ask(self, asking: asyncio.Semaphore, partner_id: UUID, event_id: str) -> Sequence[Outcome] | None:
         """An outcome that cannot be learned now is asked for again later; nothing is guessed."""
         async with asking:
             try:
                 return await self.service.outcomes(partner_id, event_id)
             except (errors.PinkSyncError, Refused) as error:
                 logger.warning("no outcome of event %s yet: %s", event_id, type(error).__name__)
-                return ()
+                return None
 
     async def _learn(self, batch: Sequence[Learned]) -> None:
         now = self.now()
@@ -90,22 +92,29 @@ class Reconciler:
             await self._review(transaction, befores, [lesson.delivery for lesson in lessons], now)
 
     async def _lesson(
-        self, transaction: Transaction, before: Delivery, outcomes: Sequence[Outcome], now: datetime
+        self, transaction: Transaction, before: Delivery, outcomes: Sequence[Outcome] | None, now: datetime
     ) -> Lesson:
+        if outcomes is None:
+            return Lesson(delivery=before, attempts=(), check_at=next_check(before, now))
         outcome = await outcome_of(transaction, before, outcomes)
         attempts = outcome.attempts if outcome else ()
         after = before.learned(attempts, outcome.next_retry_at if outcome else None, now)
-        if not attempts and await self._missed(transaction, before):
-            given_up = DeliveryStatus.FAILED if before.attempt_count else DeliveryStatus.SKIPPED
-            after = replace(before, status=given_up, next_retry_at=None)
+        if not under_way(after, now) and await self._over(transaction, after, now):
+            given_up = DeliveryStatus.FAILED if after.attempt_count else DeliveryStatus.SKIPPED
+            after = replace(after, status=given_up, next_retry_at=None)
         return Lesson(delivery=after, attempts=attempts, check_at=next_check(after, now))
 
-    async def _missed(self, transaction: Transaction, delivery: Delivery) -> bool:
-        """Nothing was tried, and nothing will be: its endpoint was switched off in the meantime."""
+    async def _over(self, transaction: Transaction, delivery: Delivery, now: datetime) -> bool:
+        """Nothing more will be tried: its endpoint is gone, or was switched off when its turn came. The webhook
+        service does not say so: it forgets the attempt and keeps its time.
+        """
         if delivery.status.final:
             return False
         endpoint = await transaction.endpoints.get(delivery.endpoint_id)
-        return endpoint is not None and (not endpoint.enabled or endpoint.deleted_at is not None)
+        if endpoint is None:
+            return False
+        waits = delivery.next_retry_at is not None and delivery.next_retry_at > now
+        return endpoint.deleted_at is not None or not (endpoint.enabled or waits)
 
     async def _review(
         self, transaction: Transaction, befores: Sequence[Delivery], afters: Sequence[Delivery], now: datetime
@@ -140,10 +149,17 @@ async def outcome_of(transaction: Transaction, delivery: Delivery, outcomes: Seq
     return known.get(endpoint.svix_endpoint_id or "") if endpoint else None
 
 
+def under_way(delivery: Delivery, now: datetime) -> bool:
+    """Whether an attempt may be running; what it brings is told only when it has ended."""
+    began = delivery.next_retry_at or (None if delivery.attempt_count else delivery.created_at)
+    return began is not None and began <= now <= began + LONGEST_ATTEMPT
+
+
 def next_check(delivery: Delivery, now: datetime) -> datetime | None:
     """When to ask again: just after the next retry; for a young one soon, for an older one later."""
     if delivery.status.final:
         return None
     if delivery.next_retry_at and delivery.next_retry_at > now:
         return min(delivery.next_retry_at + SOONEST, now + LATEST)
-    return now + min(max((now - delivery.created_at) / 4, SOONEST), LATEST)
+    latest = LONGEST_ATTEMPT if under_way(delivery, now) else LATEST
+    return now + min(max((now - delivery.created_at) / 4, SOONEST), latest)

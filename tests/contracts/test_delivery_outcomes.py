@@ -1,6 +1,7 @@
 """ports.Deliveries: what is learned of a delivery is kept, and only ever moves it forward."""
 
 from dataclasses import replace
+from datetime import datetime
 from uuid import uuid4
 
 import pytest
@@ -8,8 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as any_
 
 from shared_code import errors
-from shared_code.model import DeliveryStatus
-from shared_code.ports import Store
+from shared_code.adapters.memory_webhooks import MemoryWebhookService
+from shared_code.model import Delivery, DeliveryStatus
+from shared_code.ports import Outcome, Store
+from shared_code.services.reconcile import Reconciler
 from tests.contracts.acting import LEASE, due, known, learn, one_delivery, within
 from tests.contracts.samples import MINUTE, NOW, SECOND, new_attempt
 
@@ -42,7 +45,7 @@ async def test_a_delivered_one_stays_delivered_and_is_not_asked_for_again(store:
     done = delivery.learned([new_attempt(delivery.endpoint_id, NOW, 200)], None, NOW)
     await learn(store, done, [])
     late = replace(done, status=DeliveryStatus.FAILED, attempt_count=9, delivered_at=None, response_code=500)
-    assert await learn(store, late, []) == done
+    assert await learn(store, late, []) == replace(done, attempt_count=9)
     assert await due(store, NOW + 1000 * LEASE) == []
 
 
@@ -100,4 +103,65 @@ async def test_in_whatever_order_news_arrives_a_delivery_moves_forward(
         after = await learn(store, replace(delivery, status=status, attempt_count=count), [])
         assert after.attempt_count >= before.attempt_count
         if before.status is DeliveryStatus.DELIVERED:
-            assert after == before
+            assert after == replace(before, attempt_count=after.attempt_count)
+
+
+# ── Reconciled ───────────────────────────────────────────────────────────────────────────────────
+
+
+async def reconciled(store: Store, delivery: Delivery, now: datetime, outcome: Outcome | None = None) -> Delivery:
+    """As it stands after the webhook service was asked; None: it cannot be asked."""
+    service = MemoryWebhookService(down=outcome is None)
+    if outcome:
+        service.known_outcomes[delivery.partner_id, delivery.event_id] = {delivery.endpoint_id: outcome}
+    await Reconciler(store, service, lambda: now).run()
+    return await known(store, delivery)
+
+
+async def without_endpoint(store: Store, delivery: Delivery, deleted_at: datetime | None = NOW) -> None:
+    """As when somebody removes it, or with no time switches it off."""
+    async with store.transaction() as transaction:
+        endpoint = await transaction.endpoints.get(delivery.endpoint_id, lock=True)
+        assert endpoint
+        await transaction.endpoints.save(replace(endpoint, enabled=False, deleted_at=deleted_at))
+        await transaction.deliveries.check_endpoint(delivery.endpoint_id, NOW)
+
+
+async def test_the_retries_of_a_removed_endpoint_are_over_at_once(store: Store):
+    delivery = await one_delivery(store)
+    failing = [new_attempt(delivery.endpoint_id, NOW)]
+    later = NOW + 300 * MINUTE
+    await learn(store, delivery.learned(failing, later, NOW), failing, later)
+    await without_endpoint(store, delivery)
+    planned = Outcome(endpoint_id=delivery.endpoint_id, attempts=failing, next_retry_at=later)
+    over = await reconciled(store, delivery, NOW, planned)
+    assert (over.status, over.next_retry_at, over.attempt_count) == (DeliveryStatus.FAILED, None, 1)
+    assert await due(store, NOW + 1000 * LEASE) == []
+
+
+async def test_the_retries_of_a_disabled_endpoint_are_over_when_their_time_has_passed(store: Store):
+    delivery = await one_delivery(store)
+    failing = [new_attempt(delivery.endpoint_id, NOW)]
+    later = NOW + 300 * MINUTE
+    retrying = await learn(store, delivery.learned(failing, later, NOW), failing, later)
+    await without_endpoint(store, delivery, deleted_at=None)
+    planned = Outcome(endpoint_id=delivery.endpoint_id, attempts=failing, next_retry_at=later)
+    for early in (NOW, later + SECOND):
+        assert await reconciled(store, delivery, early, planned) == retrying
+    over = await reconciled(store, delivery, later + MINUTE, planned)
+    assert (over.status, over.next_retry_at) == (DeliveryStatus.FAILED, None)
+
+
+async def test_a_first_attempt_that_may_be_under_way_is_waited_for(store: Store):
+    delivery = await one_delivery(store)
+    await without_endpoint(store, delivery)
+    nothing = Outcome(endpoint_id=delivery.endpoint_id, attempts=(), next_retry_at=None)
+    assert await reconciled(store, delivery, NOW + SECOND, nothing) == delivery
+    assert (await reconciled(store, delivery, NOW + MINUTE, nothing)).status is DeliveryStatus.SKIPPED
+
+
+async def test_what_cannot_be_asked_for_is_not_guessed(store: Store):
+    delivery = await one_delivery(store)
+    await without_endpoint(store, delivery)
+    assert await reconciled(store, delivery, NOW + MINUTE) == delivery
+    assert await due(store, NOW + 10 * MINUTE) == [delivery]

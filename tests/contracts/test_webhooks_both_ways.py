@@ -7,7 +7,7 @@ import pytest
 
 from shared_code import errors
 from shared_code.model import Delivery, DeliveryStatus, Event, OutboxKind, Page, Partner
-from shared_code.ports import DeliveryFilter, Store
+from shared_code.ports import DeliveryFilter, Store, Transaction
 from tests.contracts.acting import at_once, due, known, learn, one_delivery, opened_deliveries, stored_partner, within
 from tests.contracts.samples import MINUTE, NOW, SECOND, new_attempt, new_endpoint, new_event
 
@@ -224,6 +224,25 @@ async def test_failed_and_skipped_ones_are_found_within_the_period_up_to_the_lim
     assert await failed(0, 6, limit=3) == [ids[0], ids[1], ids[4]]
     assert await failed(1, 4) == [ids[1]]
     assert await failed(2, 4) == []
+
+
+async def test_of_many_who_would_send_it_again_one_does(store: Store):
+    delivery = await in_state(store, DeliveryStatus.FAILED)
+    wanted = DeliveryFilter(partner_id=delivery.partner_id)
+
+    async def recover(transaction: Transaction) -> int:
+        found = await transaction.deliveries.failed(delivery.endpoint_id, NOW - MINUTE, NOW + MINUTE, 9, lock=True)
+        await transaction.deliveries.again_all(found, NOW)
+        return len(found)
+
+    async def retry_many(transaction: Transaction) -> int:
+        found = await transaction.deliveries.to_retry(wanted, 9)
+        await transaction.deliveries.again_all([each.id for each in found], NOW)
+        return len(found)
+
+    for again in (recover, retry_many):
+        await learn(store, delivery, [])
+        assert sum(await at_once(store, 10, again)) == 1
 
 
 # ── Payloads and answers leave in time ───────────────────────────────────────────────────────────

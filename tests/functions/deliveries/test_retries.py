@@ -1,5 +1,6 @@
 """A delivery is sent again by hand: alone or with many, and only where that can be."""
 
+from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
 import httpx
@@ -25,7 +26,7 @@ def test_a_delivered_one_is_sent_again_only_by_force_and_stays_delivered(
     assert len(receiver.wait_for(2)) == 2
     assert len(set(receiver.event_ids())) == 1
     eventually(lambda: len(report(api, partner, before)["attempts"]) == 2)
-    assert delivery_of(api, partner, before["event_id"]) == before
+    assert delivery_of(api, partner, before["event_id"]) == before | {"attempt_count": 2}
 
 
 def test_a_forced_attempt_that_fails_takes_nothing_back(
@@ -36,7 +37,7 @@ def test_a_forced_attempt_that_fails_takes_nothing_back(
     receiver.tell(respond={"status": 500})
     assert retry(api, partner.key, before, force=True).status_code == 202
     eventually(lambda: [each["response_code"] for each in report(api, partner, before)["attempts"]] == [204, 500])
-    assert delivery_of(api, partner, before["event_id"]) == before
+    assert delivery_of(api, partner, before["event_id"]) == before | {"attempt_count": 2}
 
 
 def test_a_failed_one_is_sent_again_and_its_attempts_go_on(
@@ -49,6 +50,17 @@ def test_a_failed_one_is_sent_again_and_its_attempts_go_on(
     delivered = delivery_in(api, partner, failed["event_id"], "delivered")
     assert (delivered["attempt_count"], delivered["response_code"]) == (3, 204)
     assert delivered["delivered_at"] > delivered["created_at"]
+
+
+def test_five_who_retry_at_once_send_it_once(api: httpx.Client, partner: Connected, receiver: Receiver) -> None:
+    register(api, partner.key, receiver)
+    receiver.tell(respond={"status": 500, "times": 2})
+    failed = delivery_in(api, partner, publish(api, partner.key), "failed")
+    with ThreadPoolExecutor(5) as pool:
+        answers = set(pool.map(lambda _: retry(api, partner.key, failed).status_code, range(5)))
+    assert answers in ({202}, {202, 409})  # who came late found it delivered
+    delivery_in(api, partner, failed["event_id"], "delivered")
+    assert len(receiver.received()) == 3
 
 
 def test_a_retry_wants_an_endpoint_that_is_enabled(api: httpx.Client, partner: Connected, receiver: Receiver) -> None:
