@@ -4,10 +4,12 @@ Pages by number, by offset, by cursor or by RFC 8288 links; changes by a query p
 What the partner says of itself (how many records, which page is next) is trusted before what was asked for.
 """
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from typing import cast
 from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit
@@ -21,6 +23,7 @@ WAIT_SECONDS = 30
 """After a 429 that does not say how long."""
 LONGEST_WAIT = 86_400
 LINK = re.compile(r"<([^<>]*)>([^<>]*)")
+BEYOND_COUNTING = 2**53
 MOST_RECORDS = 10_000
 """Of one page; more than that is no page."""
 
@@ -124,6 +127,8 @@ def next_cursor(cursor: object, position: Json) -> Json | None:
         return None
     if not isinstance(cursor, str | int):
         raise unusable("The next cursor is neither text nor a number.")
+    if isinstance(cursor, str) and not cursor.isprintable():
+        raise unusable("The next cursor has a character that cannot be sent.")
     if cursor == position.get("cursor"):
         raise unusable("The partner's API gives the same cursor twice; that would never end.")
     return {"cursor": cursor}
@@ -190,7 +195,15 @@ def moment_in(text: str) -> datetime | None:
 def read(body: bytes) -> object:
     try:
         return orjson.loads(body)
-    except orjson.JSONDecodeError as error:
+    except orjson.JSONDecodeError:
+        return read_loosely(body)
+
+
+def read_loosely(body: bytes) -> object:
+    """Half a character or a NaN is not JSON; but the records beside it are, and it must not cost those."""
+    try:
+        return json.loads(body, parse_constant=Decimal)
+    except (ValueError, RecursionError) as error:
         raise unusable("The partner's API does not answer with JSON.") from error
 
 
@@ -215,7 +228,7 @@ def at(value: object, path: str) -> object:
 
 
 def whole(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < BEYOND_COUNTING else None
 
 
 def unusable(message: str) -> SyncFailed:

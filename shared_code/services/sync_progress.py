@@ -1,11 +1,14 @@
 """How far a sync is: what its checkpoint says, and when too many records are bad."""
 
 from dataclasses import asdict, dataclass, replace
+from hashlib import blake2b
 from typing import Any, Self, cast
+
+import orjson
 
 from shared_code.model import CursorRule, Job, JobType, Json, PagingStyle, Step
 from shared_code.ports import Fetched
-from shared_code.services.sync_records import Sorted, later, mark_in, text_of
+from shared_code.services.sync_records import Sorted, keys_of, later, mark_in, text_of
 
 MOST_BAD = 500
 BAD_SHARE = 0.05
@@ -13,6 +16,8 @@ ENOUGH_TO_JUDGE = 1000
 """Records after which the share of bad ones is judged although nobody said how many there are."""
 SHIFTING = frozenset({PagingStyle.PAGE, PagingStyle.OFFSET, PagingStyle.LINK})
 """Paging in which a record that goes away moves the next one to a page that was read already."""
+MOST_REPEATS = 3
+"""Of one page: that it comes again once can be a list that moves while it is read."""
 MOST_PERCENT = 99.99
 """Of a job that has not ended."""
 
@@ -37,6 +42,11 @@ class Progress:
     """What was not seen is really gone."""
     swept: str = ""
     """Keys up to this one have been looked at for deletion."""
+    pages: int = 0
+    landmark: str | None = None
+    """What was on the first, the second, the fourth, the eighth ... page: the last one of these."""
+    repeats: int = 0
+    """How often that came again since."""
     validators: dict[str, str] | None = None
     unchanged: bool = False
 
@@ -56,8 +66,13 @@ class Progress:
         total = page.total if page.total is not None else self.total
         shrunk = style in SHIFTING and first is not None and total is not None and total < first
         nameless = any(bad.key is None for bad in found.bad)
+        pages, seen = self.pages + 1, fingerprint(page, found)
+        new_landmark = pages & (pages - 1) == 0
         return replace(
             self,
+            pages=pages,
+            landmark=seen if new_landmark else self.landmark,
+            repeats=0 if new_landmark else self.repeats + (seen == self.landmark),
             position=page.next,
             all_read=page.next is None,
             read=self.read + len(page.records),
@@ -76,6 +91,11 @@ class Progress:
             return 0.0
         return min(MOST_PERCENT, 100 * self.read / self.total)
 
+    @property
+    def endless(self) -> bool:
+        """The partner's API goes in a circle. However long that is, a landmark comes to stand on it (R. P. Brent)."""
+        return self.repeats >= MOST_REPEATS
+
     def most_bad(self) -> int:
         """How many bad records this run may have: one in any case."""
         return max(1, min(MOST_BAD, int(BAD_SHARE * max(self.read, self.total or 0))))
@@ -83,6 +103,11 @@ class Progress:
     def too_bad(self, failed: int) -> bool:
         judged = self.all_read or self.total is not None or self.read >= ENOUGH_TO_JUDGE
         return failed > MOST_BAD or (judged and failed > self.most_bad())
+
+
+def fingerprint(page: Fetched, found: Sorted) -> str:
+    """What is on a page: its keys; where there are none, the way to the next page."""
+    return blake2b(orjson.dumps(sorted(keys_of(found)) or page.next), digest_size=16).hexdigest()
 
 
 def sweeps(job: Job, progress: Progress, delete_missing: bool) -> bool:

@@ -15,6 +15,7 @@ from shared_code.model import CursorKind, CursorRule, Json, Reading
 
 LONGEST_KEY = 200
 LARGEST = 2**63
+LONGEST_SHOWN = 2000
 type Mark = datetime | int
 """A position of the cursor: a time, or a number."""
 
@@ -112,6 +113,15 @@ def good(key: str, record: Json, fields: Mapping[str, str]) -> Good:
     except TypeError as error:
         raise Unfit("It has a value that JSON cannot say.") from error
     return Good(key, body, blake2b(packed, digest_size=16).digest())
+
+
+def storable(record: object) -> object:
+    """The record, or a part of it as text when JSON cannot say it."""
+    try:
+        orjson.dumps(record)
+    except TypeError:
+        return ascii(record)[:LONGEST_SHOWN]
+    return record
 
 
 def member(record: Json, path: str) -> object:

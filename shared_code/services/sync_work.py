@@ -36,7 +36,7 @@ from shared_code.services.events import NewEvent
 from shared_code.services.sync_landing import land, remove
 from shared_code.services.sync_notes import completed_fact
 from shared_code.services.sync_progress import Progress, sweeps
-from shared_code.services.sync_records import Bad, Good, sorted_out
+from shared_code.services.sync_records import Bad, Good, sorted_out, storable
 from shared_code.services.sync_source_state import completed, since_of
 from shared_code.services.sync_tools import Lost, SyncTools
 
@@ -44,6 +44,7 @@ SWEEP = 5000
 """Known keys looked at in one step."""
 
 
+ENDLESS = "The partner's API gives the same pages again and again; that would never end."
 EMPTY = "The partner's list is empty, and it was not before; nothing was deleted."
 type News = Sequence[tuple[str, Mapping[str, object]]]
 """(created, updated or deleted) → the record."""
@@ -82,6 +83,8 @@ class SyncWork:
                 await self._take(page)
                 if self.progress.too_bad(self.job.records_failed):
                     raise too_bad(self.job.records_failed)
+                if page.next and self.progress.endless:
+                    raise SyncFailed(ErrorClass.CONFIG, ENDLESS)
                 if page.next and time_is_up():
                     return False
         return True
@@ -225,7 +228,7 @@ class SyncWork:
             job_id=self.job.job_id,
             key=bad.key,
             reason=bad.reason,
-            record=bad.record,
+            record=storable(bad.record),
             created_at=self.tools.now(),
         )
 

@@ -1,14 +1,16 @@
 """What becomes of a job when something fails: whose fault it is, whether it is tried again, and who is told."""
 
 import asyncio
+import json
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from shared_code import errors
-from shared_code.model import AuthMethod, ErrorClass, Job, JobStatus, Page, Paging, PartnerMove
+from shared_code.model import AuthMethod, ErrorClass, Job, JobStatus, Page, Paging, PagingStyle, PartnerMove
 from shared_code.ports import AuditFilter, Shelf, StaleFence
+from tests.fault_proxy import Heard, Liar, json_answer
 from tests.services import free_port
 from tests.sync.house import CHANGES, FULL, OPERATOR, House
 
@@ -112,6 +114,27 @@ async def test_wrong_credentials_and_none_at_all_are_told_apart_from_a_wrong_pat
     assert standing(await house.synced(wrong, FULL)) == ("failed", "auth")
     unconnected = await house.connected(auth_method=AuthMethod.OAUTH2, credentials=None)
     assert standing(await house.synced(unconnected, FULL)) == ("failed", "auth")
+
+
+def in_a_circle(heard: Heard) -> list[bytes]:
+    """Two pages that lead to each other, whichever way is asked for them."""
+    odd = "cursor=b" in heard.target
+    record = {"id": 1 if odd else 2, "number": "A", "updated_at": "2026-01-01T00:00:00Z"}
+    body = json.dumps({"data": [record], "next_cursor": "c" if odd else "b"}).encode()
+    link = f'</orders?cursor={"c" if odd else "b"}>; rel="next"'
+    return list(json_answer(body, f"Link: {link}")(heard))
+
+
+@pytest.mark.parametrize("style", [style for style in PagingStyle if style is not PagingStyle.NONE])
+async def test_pages_that_go_in_a_circle_end_the_job(house: House, style: PagingStyle):
+    with Liar() as partner_api:
+        partner_api.tells(in_a_circle)
+        partner = await house.connected(api_endpoint=partner_api.url)
+        await house.configured(partner, paging=Paging(style=style, param="page", size_param="limit"))
+        job = await house.synced(partner, FULL)
+        assert (job.status, job.error_class) == (JobStatus.FAILED, "config")
+        assert "would never end" in (job.error_message or "")
+        assert len(partner_api.heard) < 40
 
 
 async def test_a_backend_that_is_away_is_waited_for(house: House):

@@ -1,5 +1,6 @@
 """What a sync does: from the example partner into the backend, whole, in part, and again."""
 
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 
 from shared_code.model import CursorRule, JobStatus, Page, Paging, PagingStyle
 from shared_code.ports import AuditFilter, JobFilter
+from tests.fault_proxy import Liar, json_answer
 from tests.shop import Shop
 from tests.sync.house import CHANGES, FULL, OPERATOR, House
 
@@ -124,6 +126,23 @@ async def test_a_poison_record_is_set_aside_and_the_rest_lands(house: House):
     assert isinstance(bad.record, dict)
     assert bad.record["total"] == "a lot"
     assert len(house.rows(partner)) == 59
+
+
+DEEP = "[" * 500 + "]" * 500
+
+
+@pytest.mark.parametrize("value", ['"\\ud800"', "NaN", "-Infinity", DEEP], ids=lambda value: value[:9])
+async def test_what_json_cannot_say_costs_its_own_record_alone(house: House, value: str):
+    records = [{"id": number, "number": f"A-{number}", "updated_at": "2026-01-01T00:00:00Z"} for number in range(40)]
+    body = json.dumps({"data": [*records, {**records[0], "id": 99, "customer": "?"}]}).replace('"?"', value)
+    with Liar() as partner_api:
+        partner_api.tells(json_answer(body.encode()))
+        partner = await house.connected(api_endpoint=partner_api.url)
+        job = await house.synced(partner, FULL)
+    assert job.status is JobStatus.COMPLETED
+    (bad,) = await house.quarantine(job)
+    assert (bad.key, bad.reason) == ("99", "It has a value that JSON cannot say.")
+    assert len(house.rows(partner)) == 40
 
 
 async def test_a_record_that_the_backend_refuses_is_found_among_the_others(house: House):
