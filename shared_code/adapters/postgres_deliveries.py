@@ -44,9 +44,9 @@ class PostgresDeliveries:
 
     async def clear_answers(self, before: datetime, limit: int) -> int:
         cleared = await self.connection.execute(
-            """UPDATE webhook_attempts SET response_body = '' WHERE attempt_id IN (
+            """UPDATE webhook_attempts SET response_body = '' WHERE attempt_id = ANY (ARRAY(
                  SELECT attempt_id FROM webhook_attempts WHERE response_body <> '' AND at < %s
-                 ORDER BY at LIMIT %s FOR UPDATE SKIP LOCKED)""",
+                 ORDER BY at LIMIT %s FOR UPDATE SKIP LOCKED))""",
             (before, limit),
         )
         return cleared.rowcount
@@ -127,9 +127,9 @@ class PostgresDeliveries:
 
     async def due(self, now: datetime, limit: int, lease: timedelta) -> Sequence[Delivery]:
         found = await self.connection.execute(
-            f"""UPDATE webhook_deliveries SET check_at = %(until)s WHERE id IN (
+            f"""UPDATE webhook_deliveries SET check_at = %(until)s WHERE id = ANY (ARRAY(
                   SELECT id FROM webhook_deliveries WHERE check_at <= %(now)s
-                  ORDER BY check_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+                  ORDER BY check_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
                 RETURNING {COLUMNS}""",  # noqa: S608 - literals only
             {"now": now, "until": now + lease, "limit": limit},
         )

@@ -41,9 +41,9 @@ class PostgresEvents:
 
     async def clear(self, before: datetime, limit: int) -> int:
         cleared = await self.connection.execute(
-            """UPDATE events SET payload = NULL WHERE (partner_id, event_id) IN (
-                 SELECT partner_id, event_id FROM events
-                 WHERE payload IS NOT NULL AND created_at < %s ORDER BY created_at LIMIT %s FOR UPDATE SKIP LOCKED)""",
+            """UPDATE events SET payload = NULL WHERE ctid = ANY (ARRAY(
+                 SELECT ctid FROM events
+                 WHERE payload IS NOT NULL AND created_at < %s ORDER BY created_at LIMIT %s FOR UPDATE SKIP LOCKED))""",
             (before, limit),
         )
         return cleared.rowcount

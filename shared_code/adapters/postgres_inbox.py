@@ -27,9 +27,9 @@ class PostgresInbox:
 
     async def claim(self, now: datetime, lease: timedelta, limit: int) -> Sequence[InboxItem]:
         found = await self.connection.execute(
-            f"""UPDATE inbox SET not_before = %(until)s, attempts = attempts + 1 WHERE id IN (
+            f"""UPDATE inbox SET not_before = %(until)s, attempts = attempts + 1 WHERE id = ANY (ARRAY(
                   SELECT id FROM inbox WHERE done_at IS NULL AND buried_at IS NULL AND not_before <= %(now)s
-                  ORDER BY not_before, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+                  ORDER BY not_before, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
                 RETURNING {COLUMNS}""",  # noqa: S608 - literals only
             {"now": now, "until": now + lease, "limit": limit},
         )

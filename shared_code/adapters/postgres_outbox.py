@@ -1,4 +1,8 @@
-"""The outbox in PostgreSQL: claimed with SKIP LOCKED, held by a lease in `not_before`."""
+"""The outbox in PostgreSQL: claimed with SKIP LOCKED, held by a lease in `not_before`.
+
+What is to be claimed is looked for once, as ARRAY(...): in a plain IN the planner may look again for each row, and
+then LIMIT limits nothing. So it is in the inbox and the delivery log.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -53,7 +57,7 @@ class PostgresOutbox:
         self, now: datetime, lease: timedelta, limit: int, only: Sequence[int] | None = None
     ) -> Sequence[OutboxItem]:
         found = await self.connection.execute(
-            """UPDATE outbox SET not_before = %(until)s, attempts = attempts + 1 WHERE id IN (
+            """UPDATE outbox SET not_before = %(until)s, attempts = attempts + 1 WHERE id = ANY (ARRAY(
                  SELECT id FROM outbox o
                  WHERE done_at IS NULL AND buried_at IS NULL AND not_before <= %(now)s
                    AND (%(only)s::bigint[] IS NULL OR id = ANY (%(only)s))
@@ -75,7 +79,7 @@ class PostgresOutbox:
                      SELECT FROM outbox setup
                      WHERE setup.kind = 'event_type.put' AND setup.id < o.id
                        AND setup.done_at IS NULL AND setup.buried_at IS NULL))
-                 ORDER BY not_before, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+                 ORDER BY not_before, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
                RETURNING id, kind, partner_id, subject, attempts, created_at""",
             {
                 "now": now,
