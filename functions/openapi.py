@@ -185,7 +185,7 @@ def responses(made: Endpoint, schemas: Schemas) -> dict[str, Any]:
         found["default"] = {"description": "Whatever the other side answered."}
     found |= {str(status): problem(status) for status in problems(made)}
     if made.page:
-        found["400"]["content"] |= {made.content_type: {}}
+        found["400"]["content"] = {made.content_type: {}}
     return found
 
 

@@ -5,14 +5,15 @@ The secret is made here, not there, so that the answer can hold it even while th
 
 import base64
 import secrets
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from shared_code import errors
 from shared_code.model import Caller, Endpoint, EndpointState, OutboxKind
-from shared_code.ports import Cipher, Clock, Store, Transaction, UrlRule, WebhookService
+from shared_code.ports import Cipher, Clock, Refused, Store, Transaction, UrlRule, WebhookService
 from shared_code.services.audit import Fact, note
 from shared_code.services.key_format import random_text
 from shared_code.services.relay import SECRET_FIELD, Relay
@@ -110,7 +111,8 @@ class EndpointService:
         """The new secret, shown this once; both sign until the grace ends. Needs the webhook service now."""
         endpoint = await self._registered(caller, endpoint_id)
         secret = new_secret()
-        await self.service.rotate_secret(endpoint, secret, grace)
+        with refusals_told():
+            await self.service.rotate_secret(endpoint, secret, grace)
         async with self.store.transaction() as transaction:
             await note(transaction, caller, rotated_fact(endpoint, grace), self.now())
         return secret
@@ -126,7 +128,8 @@ class EndpointService:
                 if await reading.event_types.get(event_type) is None:
                     violation = errors.Violation(pointer="/event_type", detail=f"Unknown event type `{event_type}`.")
                     raise errors.UnknownEventType(violations=[violation])
-        await self.service.send_test(endpoint, chosen)
+        with refusals_told():
+            await self.service.send_test(endpoint, chosen)
         return chosen
 
     async def _registered(self, caller: Caller, endpoint_id: str) -> Endpoint:
@@ -148,6 +151,15 @@ class EndpointChanges:
     events: Sequence[str] | None = None
     description: str | None = None
     enabled: bool | None = None
+
+
+@contextmanager
+def refusals_told() -> Generator[None]:
+    """What the webhook service refuses for good is its failure, not ours."""
+    try:
+        yield
+    except Refused as refusal:
+        raise errors.UpstreamFailed("The webhook service refuses this.") from refusal
 
 
 async def check_event_types(transaction: Transaction, names: Sequence[str]) -> None:

@@ -16,7 +16,8 @@ from tests.services import eventually
 
 SEND = "POST /api/v1/app/{app_id}/msg"
 OPEN = "POST /api/v1/app/{app_id}/endpoint"
-ROTATE = "POST /api/v1/app/{app_id}/endpoint/{endpoint_id}/secret/rotate"
+NOW = [f"{OPEN}/{{endpoint_id}}/secret/rotate", f"{OPEN}/{{endpoint_id}}/send-example"]
+"""What is asked of Svix while the caller waits."""
 
 
 @pytest.fixture(autouse=True)
@@ -192,14 +193,17 @@ def test_a_svix_that_hangs_holds_up_nobody_and_loses_nothing(
     assert ledger(svix, partner)["messages"] == 4
 
 
-def test_what_needs_svix_now_says_when_to_ask_again(
-    api: httpx.Client, svix: services.Service, partner: Connected, receiver: Receiver
+@pytest.mark.parametrize("action", ["rotate-secret", "test"])
+def test_what_needs_svix_now_says_that_it_failed_and_when_to_ask_again(
+    api: httpx.Client, svix: services.Service, partner: Connected, receiver: Receiver, action: str
 ) -> None:
-    endpoint = register(api, partner.key, receiver)
-    order_faults(svix, {"status": 503, "routes": ROTATE, "times": 1})
-    answer = api.post(f"/api/webhooks/{endpoint['endpoint_id']}/rotate-secret", json={}, headers=partner.key)
-    refused(answer, 503, "webhook_service_unavailable")
-    assert int(answer.headers["retry-after"]) >= 1
+    path = f"/api/webhooks/{register(api, partner.key, receiver)['endpoint_id']}/{action}"
+    order_faults(svix, {"status": 503, "routes": NOW})
+    unavailable = api.post(path, json={}, headers=partner.key)
+    refused(unavailable, 503, "webhook_service_unavailable")
+    assert int(unavailable.headers["retry-after"]) >= 1
+    order_faults(svix, {"status": 422, "routes": NOW})
+    refused(api.post(path, json={}, headers=partner.key), 502, "upstream_failed")
 
 
 def test_an_event_that_svix_never_takes_is_for_a_person_and_holds_up_no_other(
