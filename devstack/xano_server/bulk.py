@@ -85,7 +85,7 @@ def _sort(call: Call, batch: Batch, item: Row) -> None:
     key, table = item["external_id"], call.shelf.table
     known = batch.known.get(key)
     if known is None:
-        row = new_row(call, inputs.complete(table, item, call.now_ms))
+        row = new_row(call, inputs.fresh(table, item, call.now_ms))
         _keep(batch, batch.created, "created", row)
         return
     row = known | inputs.present(table, item)

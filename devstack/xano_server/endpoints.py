@@ -84,7 +84,7 @@ def get_row(call: Call) -> bytes:
 
 
 def create_row(call: Call) -> bytes:
-    return _save(call, "created", new_row(call, inputs.complete(call.shelf.table, call.body, call.now_ms)))
+    return _save(call, "created", new_row(call, inputs.fresh(call.shelf.table, call.body, call.now_ms)))
 
 
 def patch_row(call: Call) -> bytes:

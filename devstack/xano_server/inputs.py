@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
+from uuid import uuid4
 
 from devstack.xano_server.errors import bad_input, missing
 from devstack.xano_server.tables import Column, Kind, Table
@@ -16,6 +17,12 @@ def complete(table: Table, given: Row, now_ms: int) -> Row:
     """The inputs of POST and PUT: every column is written, and **omitted inputs become zero values**."""
     row = {column.name: _input(column, given) for column in table.columns}
     return _touch(table, row, now_ms)
+
+
+def fresh(table: Table, given: Row, now_ms: int) -> Row:
+    """The inputs of a new row. Who leaves its natural key out is given one, as the operator's own endpoint may do."""
+    made = str(given.get("external_id") or uuid4().hex)
+    return complete(table, {table.natural_key: made, **given}, now_ms)
 
 
 def partial(table: Table, given: Row, now_ms: int) -> Row:

@@ -49,13 +49,15 @@ class Table:
     events: dict[str, str]
 
 
+STATUSES = ("new", "pending", "paid", "processing", "shipped", "delivered", "completed", "cancelled", "refunded")
+
 ORDERS = Table(
     name="orders",
     natural_key="number",
     columns=(
         Column(name="external_id", kind=Kind.TEXT, nullable=True),
         Column(name="number", kind=Kind.TEXT, required=True),
-        Column(name="status", kind=Kind.ENUM, values=("new", "paid", "shipped", "cancelled"), default="new"),
+        Column(name="status", kind=Kind.ENUM, values=STATUSES, default="new"),
         Column(name="total", kind=Kind.DECIMAL),
         Column(name="currency", kind=Kind.TEXT),
         Column(name="items", kind=Kind.JSON, nullable=True),

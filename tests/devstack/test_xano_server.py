@@ -154,7 +154,6 @@ async def test_a_create_answers_200_and_a_row_with_zero_values(xano: httpx.Async
 @pytest.mark.parametrize(
     ("body", "message", "param"),
     [
-        ({}, "Missing param: number", "number"),
         ({"number": "  "}, "Missing param: number", "number"),
         ({"number": None}, "Missing param: number", "number"),
         ({"number": "1", "total": None}, "Missing param: total", "total"),
@@ -162,7 +161,6 @@ async def test_a_create_answers_200_and_a_row_with_zero_values(xano: httpx.Async
         ({"number": "1", "total": "a lot"}, "Input is not a number.", "total"),
         ({"number": "1", "total": True}, "Input is not a number.", "total"),
         ({"number": ["1"]}, "Input is not text.", "number"),
-        ([], "Missing param: number", "number"),
     ],
 )
 async def test_a_bad_input_is_a_400_that_names_it(xano: httpx.AsyncClient, body: Any, message: str, param: str) -> None:
@@ -199,6 +197,15 @@ async def test_no_body_crashes_the_server(body: dict[str, Any]) -> None:
         answer = await xano.post(ORDERS, json=body)
     group.store.close()
     assert answer.status_code in (200, 400)
+
+
+async def test_who_gives_no_number_is_given_one(xano: httpx.AsyncClient) -> None:
+    one, two = await add(xano, total=1), await add(xano, total=1)
+    assert one["number"]
+    assert one["number"] != two["number"]
+    assert (await add(xano, external_id="e-1"))["number"] == "e-1"
+    await upsert(xano, {"external_id": "e-2"})
+    assert (await xano.get(ORDERS)).json()[-1]["number"] == "e-2"
 
 
 # The traps of the auto-made endpoints
@@ -366,7 +373,7 @@ async def test_a_bulk_upsert_is_all_or_nothing(xano: httpx.AsyncClient) -> None:
         ({}, "items"),
         ({"items": [{"number": "1"}]}, "items.0.external_id"),
         ({"items": [{"external_id": "1", "number": "1"}, 5]}, "items.1"),
-        ({"items": {"external_id": "1"}}, "number"),
+        ({"items": {"external_id": "1", "number": None}}, "number"),
     ],
 )
 async def test_a_bad_item_is_a_400_that_names_it(xano: httpx.AsyncClient, body: Any, param: str) -> None:

@@ -11,7 +11,7 @@ from tests.functions.stack import Connected, Json, refused
 
 
 def test_what_xano_says_of_a_bad_input_is_a_400_that_names_it(api: httpx.Client, partner: Connected):
-    problem = refused(api.post(ORDERS, json={"total": 1}, headers=partner.key), 400, "bad_request")
+    problem = refused(api.post(ORDERS, json={"number": None}, headers=partner.key), 400, "bad_request")
     assert problem["detail"] == "Missing param: number"
     assert problem["backend"] == {
         "code": "ERROR_CODE_INPUT_ERROR",
