@@ -1,22 +1,21 @@
 """The gateway as its users meet it: one Functions host over real servers, and its partners with their keys."""
 
-import json
-import os
+import asyncio
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from secrets import token_urlsafe
 from typing import Any
 from uuid import uuid4
 
 import httpx
 
-from devstack.process import ROOT
 from devstack.settings import EVERY_SECOND
+from shared_code.gateway import Gateway
+from shared_code.settings import load
 from tests import services
 from tests.services import eventually
 from tests.shared_servers import Address, ask, new_database
@@ -63,10 +62,18 @@ def running_stack(folder: Path, svix: Address | services.Service, partner: Addre
 
 
 def first_admin(env: Mapping[str, str]) -> str:
-    command = [sys.executable, "-m", "scripts.bootstrap_admin", "--email", "admin@pinksync.local", "--json"]
-    done = subprocess.run(command, env={**os.environ, **env}, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)["api_key"]
+    """The API key of a new installation's first admin. Made in this process: a start of Python takes long."""
+
+    async def made() -> str:
+        gateway = Gateway(load(env))
+        try:
+            admin = await gateway.bootstrap.first_admin("admin@pinksync.local", token_urlsafe(24), None)
+        finally:
+            await gateway.close()
+        assert admin.api_key, "there is an admin already"
+        return admin.api_key
+
+    return asyncio.run(made())
 
 
 @dataclass(frozen=True, slots=True)
