@@ -40,13 +40,15 @@ install: .venv/.installed
 	fi; \
 	"$$python" devstack/install.py
 
+# Three workers on two cores, as tests often wait. Some hundred times they start a Python, which without
+# bytecode would compile the house anew each time.
 test: install
-	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@PYTHONDONTWRITEBYTECODE= $(PY) -m pytest -n 3 --no-loadscope-reorder $(ARGS)
 
 check: install
 	@$(PY) -m ruff format --check .
 	@$(PY) -m ruff check .
-	@PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(PY) -m pyright
+	@PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(PY) -m pyright --threads 2
 	@PYTHONPATH=. $(PY) .venv/bin/lint-imports
 	@.venv/bin/zizmor --offline --quiet --persona=pedantic .github
 	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
