@@ -5,6 +5,7 @@ with start_valkey(tmp_path) as valkey:
     valkey.start()
 """
 
+import os
 import secrets
 import time
 from collections.abc import Callable, Mapping
@@ -23,6 +24,7 @@ from devstack.process import Part, Process, start, wait_until_ready
 from devstack.valkey import Valkey
 
 REDIS_DATABASES = 4096
+SHARES = 16
 
 
 @dataclass(slots=True)
@@ -121,7 +123,10 @@ def new_seat(folder: Path, name: str) -> parts.Seat:
 
 
 def free_port() -> int:
-    return next(port for port in iter(lambda: secrets.choice(PORTS), None) if is_free(port))
+    """Nobody listens on it; and no other worker of pytest-xdist chooses from this one's share meanwhile."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw").removeprefix("gw") or -1) + 1
+    share = PORTS[worker % SHARES :: SHARES]
+    return next(port for port in iter(lambda: secrets.choice(share), None) if is_free(port))
 
 
 def app_environment(database_url: str, redis_url: str, **changes: str) -> dict[str, str]:

@@ -63,7 +63,7 @@ def test_it_starts_survives_a_killed_part_and_leaves_nothing_behind(tmp_path: Pa
 
         everything = [running.pid, *(child.pid for child in psutil.Process(running.pid).children(recursive=True))]
         running.send_signal(signal.SIGTERM)
-        shown, errors = running.communicate(timeout=15)
+        shown, errors = running.communicate(timeout=60)
         assert (running.returncode, errors) == (0, "")
         assert re.search(r"redis: stopped \(killed by SIGKILL\).*redis: is back", shown, re.DOTALL)
         assert not (folder / "credentials.json").exists()
@@ -81,7 +81,7 @@ def test_a_killed_supervisor_takes_its_parts_along_and_the_next_start_works(tmp_
         running.kill()
         running.communicate()
         for pid in first["processes"].values():
-            eventually(lambda pid=pid: gone(pid), 15)
+            eventually(lambda pid=pid: gone(pid))
         (folder / "credentials.json").unlink()
         with stack(folder, port) as again:
             second = credentials(folder, again)
@@ -90,7 +90,7 @@ def test_a_killed_supervisor_takes_its_parts_along_and_the_next_start_works(tmp_
             answer = httpx.get(f"{second['base_url']}/api/timers", headers={"X-API-Key": str(second["admin_api_key"])})
             assert answer.status_code == 200
             again.send_signal(signal.SIGINT)
-            assert again.wait(15) == 0
+            assert again.wait(60) == 0
 
 
 def test_a_taken_port_is_named_and_nothing_is_started(tmp_path: Path) -> None:

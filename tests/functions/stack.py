@@ -141,7 +141,7 @@ class Receiver:
         """What came, by Svix's header; our event id is Svix's id for it too, which the body alone does not tell."""
         return [each["headers"]["svix-id"] for each in self.received()]
 
-    def wait_for(self, count: int, seconds: float = 10) -> list[Json]:
+    def wait_for(self, count: int, seconds: float = 30) -> list[Json]:
         def enough() -> list[Json] | None:
             found = self.received()
             return found if len(found) >= count else None

@@ -167,7 +167,8 @@ def test_redaction_takes_microseconds_and_grows_with_the_text_alone() -> None:
 
 
 def seconds(text: str, times: int) -> float:
-    started = time.perf_counter()
+    """Of the processor's time, as other tests run beside this."""
+    started = time.process_time()
     for _ in range(times):
         redact(text)
-    return (time.perf_counter() - started) / times
+    return (time.process_time() - started) / times

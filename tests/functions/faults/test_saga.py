@@ -188,7 +188,7 @@ def test_a_svix_that_hangs_holds_up_nobody_and_loses_nothing(
     hang = {"routes": SEND, "times": 1}
     order_faults(svix, hang | {"hang_seconds": 30}, hang | {"accept_then_hang": 30})
     assert burst(api, partner, 4) == set(range(4))
-    assert max(api.get("/api/test", headers=partner.key).elapsed.total_seconds() for _ in range(5)) < 2
+    assert max(api.get("/api/test", headers=partner.key).elapsed.total_seconds() for _ in range(5)) < 5
     assert all_arrived_once(receiver, set(range(4)))
     assert ledger(svix, partner)["messages"] == 4
 

@@ -23,7 +23,7 @@ def test_the_circuit_opens_refuses_at_once_and_closes_again(
         took.append(time.monotonic() - began)
         refused(answered, 503, "backend_unavailable")
         assert int(answered.headers["retry-after"]) >= 1
-    assert min(took) < 0.05
+    assert min(took) < 0.2
     assert len(xano.asked(partner)) == before
     assert api.get("/api/test", headers=partner.key).status_code == 200
 
