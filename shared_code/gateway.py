@@ -209,7 +209,7 @@ class Gateway:
 
     @cached_property
     def hasher(self) -> KeyHasher:
-        return BcryptHasher(self.settings.key_pepper, self.settings.cache_key)
+        return BcryptHasher(self.settings.key_pepper, self.settings.cache_key, self.settings.key_hash_cost)
 
     @cached_property
     def cipher(self) -> AesGcmCipher:

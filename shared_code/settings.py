@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from shared_code.version import packaged
 
+LEAST_KEY_HASH_COST = 10
 WORD = re.compile(r"[a-z][a-z0-9_\-]{0,63}")
 SECRETS = (
     "KEY_PEPPER",
@@ -95,6 +96,8 @@ class Settings:
     """Of Application Insights; without it nothing is sent."""
     key_mode: str
     """`live` or `test`: which API keys this deployment makes and takes."""
+    key_hash_cost: int
+    """Of bcrypt, for API keys made from now on: one more doubles the time. Less than 10 is for tests alone."""
     admin_rate_limit_per_minute: int
     auth_failures_per_minute: int
     """Wrong keys that one address may try a minute; what comes after costs no bcrypt."""
@@ -300,6 +303,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         front_door_id=read.optional("FRONT_DOOR_ID"),
         metrics_token=read.optional("METRICS_TOKEN"),
         key_mode=read.parsed("KEY_MODE", one_of("live", "test"), "live or test", "live") or "live",
+        key_hash_cost=read.number("KEY_HASH_COST", LEAST_KEY_HASH_COST, low=4, high=15),
         admin_rate_limit_per_minute=read.number("ADMIN_RATE_LIMIT_PER_MINUTE", 60_000),
         auth_failures_per_minute=read.number("AUTH_FAILURES_PER_MINUTE", 10),
         address_rate_limit_per_minute=read.number("ADDRESS_RATE_LIMIT_PER_MINUTE", 600),
@@ -322,6 +326,8 @@ def load(environ: Mapping[str, str]) -> Settings:
     )
     if settings.environment is Environment.PRODUCTION and settings.allow_loopback_egress:
         read.faults.append("ALLOW_LOOPBACK_EGRESS must not be set in production")
+    if settings.environment is Environment.PRODUCTION and settings.key_hash_cost < LEAST_KEY_HASH_COST:
+        read.faults.append(f"KEY_HASH_COST must be {LEAST_KEY_HASH_COST} or more in production")
     if read.faults:
         raise SettingsError(read.faults)
     return settings

@@ -140,7 +140,8 @@ def app_environment(database_url: str, redis_url: str, **changes: str) -> dict[s
         xano_url=nobody,
         partner_url=nobody,
     )
-    return settings.app_environment(settings.options({}), settings.Secrets(svix_token="none"), nowhere) | changes
+    made = settings.app_environment(settings.options({}), settings.Secrets(svix_token="none"), nowhere)
+    return made | {"KEY_HASH_COST": "4"} | changes
 
 
 def eventually[T](look: Callable[[], T | None], seconds: float = 30) -> T:

@@ -20,7 +20,7 @@ AT_ONCE = 2
 class BcryptHasher:
     pepper: bytes = field(repr=False)
     cache_key: bytes = field(repr=False)
-    cost: int = 10
+    cost: int
     patience: float = WAIT_SECONDS
     _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
     _nobody: bytes = b""

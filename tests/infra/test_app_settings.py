@@ -47,6 +47,7 @@ DEFAULT_IS_RIGHT = {
     "RETENTION_TIMER_RUN_DAYS": "the code's own times are the house's rule",
     "ADMIN_RATE_LIMIT_PER_MINUTE": "no need to differ",
     "AUTH_FAILURES_PER_MINUTE": "no need to differ",
+    "KEY_HASH_COST": "no need to differ",
     "ADDRESS_RATE_LIMIT_PER_MINUTE": "no need to differ",
     "RESOURCES": "a deployment of one's own business sets it",
     "RESOURCE_CACHE_SECONDS": "no need to differ",

@@ -109,6 +109,12 @@ def test_production_never_calls_this_machine() -> None:
     assert load(GOOD | {"ENVIRONMENT": "development", "ALLOW_LOOPBACK_EGRESS": "true"}).allow_loopback_egress
 
 
+def test_in_production_keys_are_not_hashed_in_a_hurry() -> None:
+    assert load(GOOD).key_hash_cost == 10
+    assert faults(KEY_HASH_COST="9") == ["KEY_HASH_COST must be 10 or more in production"]
+    assert load(GOOD | {"ENVIRONMENT": "development", "KEY_HASH_COST": "4"}).key_hash_cost == 4
+
+
 def test_settings_show_no_secret() -> None:
     shown = repr(load(GOOD | {"METRICS_TOKEN": "pw-metrics", "AUDIT_STORAGE_CONNECTION_STRING": "pw-storage"}))
     assert "pw-" not in shown
