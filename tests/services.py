@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import httpx
 import psutil
 
 from devstack import parts, settings
@@ -24,6 +25,8 @@ from devstack.process import Part, Process, start, wait_until_ready
 from devstack.valkey import Valkey
 
 REDIS_DATABASES = 4096
+web = httpx.Client(verify=False, trust_env=False, timeout=30, limits=httpx.Limits(max_keepalive_connections=0))
+"""For servers on this machine. A client takes a while to make, as it reads all certificate authorities first."""
 SHARES = 16
 
 
@@ -146,10 +149,11 @@ def app_environment(database_url: str, redis_url: str, **changes: str) -> dict[s
 
 def eventually[T](look: Callable[[], T | None], seconds: float = 30) -> T:
     """What `look` finds, as soon as it finds something."""
-    deadline = time.monotonic() + seconds
+    began = time.monotonic()
     while not (found := look()):
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
+        waited = time.monotonic() - began
+        assert waited < seconds, "it did not happen in time"
+        time.sleep(min(0.02 + waited / 20, 0.1))
     return found
 
 

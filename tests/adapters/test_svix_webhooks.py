@@ -20,6 +20,7 @@ from shared_code.errors import WebhookServiceUnavailable
 from shared_code.model import Endpoint, Event, EventType
 from shared_code.ports import Outcome, Refused
 from tests import services
+from tests.services import web
 from tests.shared_servers import ask
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -32,7 +33,7 @@ SEND = "POST /api/v1/app/{app_id}/msg"
 @pytest.fixture(scope="module")
 def svix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[services.Service]:
     with services.start_svix(tmp_path_factory.mktemp("svix"), retry="60") as running:
-        httpx.put(
+        web.put(
             f"{running.url}/api/v1/event-type/order.created",
             json={"description": "x"},
             headers={"authorization": f"Bearer {running.secret}"},
@@ -44,7 +45,7 @@ def svix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[services.Service]
 async def webhooks(svix: services.Service) -> AsyncIterator[SvixWebhooks]:
     adapter = SvixWebhooks(svix.secret, svix.url)
     yield adapter
-    httpx.delete(f"{svix.url}/_devstack/faults").raise_for_status()
+    web.delete(f"{svix.url}/_devstack/faults").raise_for_status()
     await adapter.close()
 
 
@@ -79,15 +80,15 @@ def event(partner_id: UUID) -> Event:
 
 
 def order_fault(svix: services.Service, **fault: Any) -> None:
-    httpx.put(f"{svix.url}/_devstack/faults", json=fault).raise_for_status()
+    web.put(f"{svix.url}/_devstack/faults", json=fault).raise_for_status()
 
 
 def pass_time(svix: services.Service, seconds: int) -> None:
-    httpx.put(f"{svix.url}/_devstack/clock", json={"advance_seconds": seconds}).raise_for_status()
+    web.put(f"{svix.url}/_devstack/clock", json={"advance_seconds": seconds}).raise_for_status()
 
 
 def messages(svix: services.Service, partner_id: UUID) -> int:
-    apps = httpx.get(f"{svix.url}/_devstack/ledger").json()["apps"].values()
+    apps = web.get(f"{svix.url}/_devstack/ledger").json()["apps"].values()
     return sum(app["messages"] for app in apps if app["uid"] == str(partner_id))
 
 
@@ -220,7 +221,7 @@ async def test_the_outcome_of_what_arrived(webhooks: SvixWebhooks, endpoint: End
 async def test_the_outcome_of_what_was_answered_with_an_error(
     webhooks: SvixWebhooks, endpoint: Endpoint, event: Event
 ) -> None:
-    httpx.put(endpoint.url, json={"respond": {"status": 503}})
+    web.put(endpoint.url, json={"respond": {"status": 503}})
     await webhooks.open_endpoint(endpoint, SECRET)
     await webhooks.send(event)
     outcome = await outcome_of(webhooks, event)

@@ -343,5 +343,5 @@ async def test_a_run_ends_in_time_and_one_failure_does_not_keep_the_others(store
 
     rules = [Rule("bad", timedelta(), 1, fails), Rule("endless", timedelta(), 1, endless)]
     with pytest.raises(errors.StoreUnavailable):
-        await RetentionService(store, lambda: NOW, rules, longest_run=0.05).clear()
-    assert 1 <= len(calls) < 30
+        await RetentionService(store, lambda: NOW, rules, longest_run=0.5).clear()
+    assert 1 <= len(calls) < 100

@@ -9,6 +9,7 @@ import httpx
 import psycopg
 
 from tests.functions.stack import Connect, Connected, Headers, Json
+from tests.services import web
 
 COOKIE = "__Host-pinksync_oauth"
 
@@ -32,13 +33,13 @@ class Server:
         } | changes
 
     def behaves(self, **told: Any) -> None:
-        httpx.put(f"{self.url}/_devstack/oauth/{self.client_id}", json=told).raise_for_status()
+        web.put(f"{self.url}/_devstack/oauth/{self.client_id}", json=told).raise_for_status()
 
     def counts(self) -> Json:
-        return httpx.get(f"{self.url}/_devstack/oauth/{self.client_id}").raise_for_status().json()
+        return web.get(f"{self.url}/_devstack/oauth/{self.client_id}").raise_for_status().json()
 
     def rejects_access_tokens(self) -> None:
-        httpx.delete(f"{self.url}/_devstack/oauth/{self.client_id}/access-tokens").raise_for_status()
+        web.delete(f"{self.url}/_devstack/oauth/{self.client_id}/access-tokens").raise_for_status()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ def depart(api: httpx.Client, link: str) -> Trip:
 
 def granted(trip: Trip) -> str:
     """Where the partner's server sends the browser back to."""
-    answer = httpx.get(trip.location)
+    answer = web.get(trip.location)
     assert answer.status_code == 302, answer.text
     return answer.headers["location"]
 

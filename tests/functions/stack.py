@@ -17,7 +17,7 @@ from devstack.settings import EVERY_SECOND
 from shared_code.gateway import Gateway
 from shared_code.settings import load
 from tests import services
-from tests.services import eventually
+from tests.services import eventually, web
 from tests.shared_servers import Address, ask, new_database
 
 type Headers = dict[str, str]
@@ -129,10 +129,10 @@ class Receiver:
         return f"{self.partner_url}/webhooks/{self.name}"
 
     def tell(self, **settings: Any) -> None:
-        httpx.put(self.url, json=settings).raise_for_status()
+        web.put(self.url, json=settings).raise_for_status()
 
     def received(self) -> list[Json]:
-        return httpx.get(self.url).raise_for_status().json()["received"]
+        return web.get(self.url).raise_for_status().json()["received"]
 
     def verified(self) -> list[Json]:
         return [each for each in self.received() if each["verified"]]

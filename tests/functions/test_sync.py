@@ -32,7 +32,7 @@ from tests.functions.stack import (
     register,
     running_stack,
 )
-from tests.services import Service, eventually
+from tests.services import Service, eventually, web
 from tests.shared_servers import ask
 
 RECORDS = int(os.environ.get("PINKSYNC_SYNC_RECORDS", "1000"))
@@ -60,12 +60,12 @@ class World:
 
     def shop_is(self, orders: int, **fault: Any) -> None:
         """So many orders, all new, and a partner that behaves in this way."""
-        httpx.put(f"{self.shop.url}/_devstack/seed", json={"orders": orders}).raise_for_status()
-        httpx.put(f"{self.shop.url}/_devstack/faults", json=fault).raise_for_status()
+        web.put(f"{self.shop.url}/_devstack/seed", json={"orders": orders}).raise_for_status()
+        web.put(f"{self.shop.url}/_devstack/faults", json=fault).raise_for_status()
 
     def touch(self, numbers: Sequence[int]) -> None:
         body = {"resource": "orders", "ids": list(numbers)}
-        httpx.put(f"{self.shop.url}/_devstack/touch", json=body, timeout=30).raise_for_status()
+        web.put(f"{self.shop.url}/_devstack/touch", json=body, timeout=30).raise_for_status()
 
     def configure(self, partner: Connected, **body: Any) -> Json:
         answer = self.api.put(f"{partner.path}/sync/orders", json=body, headers=self.stack.admin)
@@ -96,7 +96,7 @@ class World:
 
     def rows(self, partner: Connected) -> Mapping[str, Json]:
         headers = {"Authorization": f"Bearer {self.xano.secret}", "X-Partner-Id": partner.id}
-        answer = httpx.get(f"{self.xano.url}/orders", headers=headers, timeout=60).raise_for_status()
+        answer = web.get(f"{self.xano.url}/orders", headers=headers, timeout=60).raise_for_status()
         return {row["external_id"]: row for row in answer.json()}
 
     def asked(self, query: LiteralString, *values: object) -> list[tuple[Any, ...]]:
@@ -370,4 +370,4 @@ def everything_about(world: World, location: str) -> list[tuple[Any, ...]]:
 
 
 def status_at(host: Service, location: str, partner: Connected) -> str:
-    return httpx.get(f"{host.url}{location}", headers=partner.key, timeout=30).json()["status"]
+    return web.get(f"{host.url}{location}", headers=partner.key, timeout=30).json()["status"]

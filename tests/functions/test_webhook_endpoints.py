@@ -22,7 +22,7 @@ from tests.functions.stack import (
     refused,
     register,
 )
-from tests.services import eventually
+from tests.services import eventually, web
 from tests.shared_servers import ask
 
 
@@ -189,9 +189,9 @@ def test_an_admin_may_do_all_of_it(api: httpx.Client, admin: Headers, own: Conne
 def answers_204() -> Iterator[None]:
     """Svix rotates and answers 204, which its own SDK cannot read. Others who rotate meanwhile must bear it too."""
     faults = f"{ask('svix').url}/_devstack/faults"
-    httpx.put(faults, json={"rotate_secret_204": True}).raise_for_status()
+    web.put(faults, json={"rotate_secret_204": True}).raise_for_status()
     yield
-    httpx.delete(faults).raise_for_status()
+    web.delete(faults).raise_for_status()
 
 
 def rotate(api: httpx.Client, partner: Connected, endpoint: Json, grace_seconds: int) -> str:
@@ -319,7 +319,7 @@ def test_what_failed_and_what_was_skipped_can_be_counted_and_recovered(
     assert (counted.status_code, counted.json()) == (202, {"count": 3})
     refused(recover(api, own, endpoint, since), 409)
     receiver.tell(respond={"status": 204})
-    httpx.delete(receiver.url).raise_for_status()
+    web.delete(receiver.url).raise_for_status()
     patch(api, own, endpoint, enabled=True)
     until = since.isoformat()
     assert recover(api, own, endpoint, since - timedelta(hours=1), until=until).json() == {"count": 0}

@@ -8,7 +8,7 @@ import psycopg
 
 from tests.functions.oauth import Server, audit, connection, expire, orders, put_settings
 from tests.functions.stack import Connected, Headers, Stack, refused
-from tests.services import eventually
+from tests.services import eventually, web
 
 
 def stored(database: psycopg.Connection, partner: Connected) -> tuple[Any, ...] | None:
@@ -62,7 +62,7 @@ def test_settings_put_while_a_token_is_on_its_way_do_not_lose_it(
 
 def fire(stack: Stack) -> None:
     url = f"{stack.url}/admin/functions/token_refresh"
-    assert httpx.post(url, json={}, headers={"x-functions-key": stack.host.secret}).status_code == 202
+    assert web.post(url, json={}, headers={"x-functions-key": stack.host.secret}).status_code == 202
 
 
 def test_a_revocation_that_fails_is_owed_until_it_succeeds(

@@ -13,7 +13,7 @@ from tests import services
 from tests.fault_proxy import Liar, answer
 from tests.functions.deliveries.log import delivery_in, delivery_of, report, reviews
 from tests.functions.stack import Connected, Headers, Json, Receiver, Stack, publish, register
-from tests.services import eventually
+from tests.services import eventually, web
 
 
 def test_a_delivery_only_moves_forward_and_says_when_only_while_it_retries(
@@ -79,12 +79,12 @@ def test_of_a_long_answer_the_first_two_kilobytes_are_kept(api: httpx.Client, pa
 def operational(svix: services.Service) -> Iterator[services.Service]:
     """Svix, to be told what to do with its operational webhooks; afterwards it is as it was."""
     yield svix
-    httpx.delete(f"{svix.url}/_devstack/faults").raise_for_status()
+    web.delete(f"{svix.url}/_devstack/faults").raise_for_status()
 
 
 def order(svix: services.Service, operational_webhooks: str) -> None:
     faults = {"operational_webhooks": operational_webhooks}
-    httpx.put(f"{svix.url}/_devstack/faults", json=faults).raise_for_status()
+    web.put(f"{svix.url}/_devstack/faults", json=faults).raise_for_status()
 
 
 @pytest.mark.parametrize("fault", ["normal", "drop", "twice"])
@@ -170,7 +170,7 @@ def test_an_endpoint_that_svix_gives_up_is_disabled_here_too(
     receiver.tell(respond={"status": 500})
     delivery_in(api, partner, publish(api, partner.key), "failed")
     six_days = {"advance_seconds": 6 * 86_400}
-    httpx.put(f"{svix.url}/_devstack/clock", json=six_days).raise_for_status()
+    web.put(f"{svix.url}/_devstack/clock", json=six_days).raise_for_status()
     publish(api, partner.key)
     eventually(lambda: not api.get(path, headers=partner.key).json()["enabled"])
     assert delivery_of(api, partner, publish(api, partner.key))["status"] == "skipped"

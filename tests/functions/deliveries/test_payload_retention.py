@@ -7,7 +7,7 @@ import psycopg
 
 from tests.functions.deliveries.log import delivery_in, exhausted, report, resolve, retry, reviews
 from tests.functions.stack import Connected, Headers, Json, Receiver, Stack, publish, refused, register
-from tests.services import eventually
+from tests.services import eventually, web
 
 AGED = """
 UPDATE events SET created_at = created_at - interval '25 hours' WHERE event_id = %(event)s;
@@ -21,7 +21,7 @@ def age(stack: Stack, delivery: Json) -> None:
 
 
 def run_timer(stack: Stack, name: str) -> None:
-    fired = httpx.post(f"{stack.url}/admin/functions/{name}", json={}, headers={"x-functions-key": stack.host.secret})
+    fired = web.post(f"{stack.url}/admin/functions/{name}", json={}, headers={"x-functions-key": stack.host.secret})
     assert fired.status_code == 202
 
 

@@ -9,7 +9,7 @@ import psycopg
 from tests import services
 from tests.functions.deliveries.log import delivery_in, delivery_of, report, retry
 from tests.functions.stack import Connected, Headers, Json, Receiver, Stack, connecting, publish, refused, register
-from tests.services import eventually
+from tests.services import eventually, web
 
 
 def test_a_delivered_one_is_sent_again_only_by_force_and_stays_delivered(
@@ -138,7 +138,7 @@ def test_a_delivery_whose_message_svix_has_lost_fails_with_a_review(
     register(api, partner.key, receiver)
     receiver.tell(respond={"status": 500})
     failed = delivery_in(api, partner, publish(api, partner.key), "failed")
-    httpx.delete(
+    web.delete(
         f"{svix.url}/api/v1/app/{partner.id}", headers={"Authorization": f"Bearer {svix.secret}"}
     ).raise_for_status()
     assert retry(api, partner.key, failed).status_code == 202

@@ -2,20 +2,20 @@
 
 from typing import LiteralString
 
-import httpx
 import psycopg
 
 from tests import services
 from tests.functions.stack import Connected, Json, Stack
+from tests.services import web
 
 
 def order_faults(svix: services.Service, *rules: Json) -> None:
-    httpx.put(f"{svix.url}/_devstack/faults", json={"rules": rules}).raise_for_status()
+    web.put(f"{svix.url}/_devstack/faults", json={"rules": rules}).raise_for_status()
 
 
 def ledger(svix: services.Service, partner: Connected) -> Json:
     """Svix's account of the partner; empty if it has none."""
-    apps = httpx.get(f"{svix.url}/_devstack/ledger").json()["apps"].values()
+    apps = web.get(f"{svix.url}/_devstack/ledger").json()["apps"].values()
     return next((app for app in apps if app["uid"] == partner.id), {})
 
 

@@ -12,7 +12,7 @@ import pytest
 from tests import services
 from tests.functions.faults.books import asked, leases_are_over, ledger, order_faults
 from tests.functions.stack import Connected, Json, Receiver, Stack, connecting, publish, refused, register
-from tests.services import eventually
+from tests.services import eventually, web
 
 SEND = "POST /api/v1/app/{app_id}/msg"
 OPEN = "POST /api/v1/app/{app_id}/endpoint"
@@ -26,7 +26,7 @@ def healed(stack: Stack, svix: services.Service) -> Iterator[None]:
     yield
     if not svix.process.alive():
         svix.start()
-    httpx.delete(f"{svix.url}/_devstack/faults").raise_for_status()
+    web.delete(f"{svix.url}/_devstack/faults").raise_for_status()
     eventually(lambda: owed(stack) == 0)
 
 

@@ -14,6 +14,7 @@ from psycopg.rows import dict_row
 
 from tests import services
 from tests.functions.stack import Connected, Headers, Json, Stack
+from tests.services import web
 
 
 def new_secret(api: httpx.Client, partner: Connected, **body: object) -> str:
@@ -54,7 +55,7 @@ def deliver(api: httpx.Client, partner: Connected, secret: str, body: bytes) -> 
 
 def rows(xano: services.Service, partner: Connected) -> list[Json]:
     headers = {"Authorization": f"Bearer {xano.secret}", "X-Partner-Id": partner.id}
-    return httpx.get(f"{xano.url}/orders", headers=headers).raise_for_status().json()
+    return web.get(f"{xano.url}/orders", headers=headers).raise_for_status().json()
 
 
 def inbox(stack: Stack, partner: Connected) -> list[dict[str, Any]]:
