@@ -1,7 +1,6 @@
 """The Svix-compatible server signs, chooses endpoints, delivers and retries (facts/svix.md §2)."""
 
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -21,42 +20,10 @@ from svix.models import (
 )
 from svix.webhooks import Webhook, WebhookVerificationError
 
-from devstack.svix_server.testing.process import RunningServer, an_organization, running_server
+from devstack.svix_server.testing.process import RunningServer, running_server
 from devstack.svix_server.testing.receiver import Receiver
 from devstack.svix_server.testing.sdk import attempts, ends_as, listen, new_app, send
 from devstack.svix_server.testing.waiting import eventually
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    with running_server(tmp_path_factory.mktemp("svix"), RETRY="0.05,0.05") as running:
-        yield running
-
-
-@pytest.fixture
-def svix(server: RunningServer) -> Iterator[Svix]:
-    """Each test is an organisation of its own."""
-    with server.client(an_organization()) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def receiver() -> Iterator[Receiver]:
-    receiver = Receiver()
-    yield receiver
-    receiver.close()
-
-
-@pytest.fixture
-def app(svix: Svix) -> str:
-    return new_app(svix)
-
-
-@pytest.fixture(scope="module")
-def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """Retries come only when the test has its clock advanced."""
-    with running_server(tmp_path_factory.mktemp("slow"), RETRY="100,1") as running:
-        yield running
 
 
 class TestSigning:

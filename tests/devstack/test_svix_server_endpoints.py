@@ -1,7 +1,5 @@
 """The Svix-compatible server's endpoints, through the official SDK (facts/svix.md §1, §2)."""
 
-from collections.abc import Iterator
-
 import pytest
 from svix.api import (
     EndpointListOptions,
@@ -19,23 +17,9 @@ from svix.models import (
     Ordering,
 )
 
-from devstack.svix_server.testing.process import RunningServer, an_organization, running_server
 from devstack.svix_server.testing.sdk import flaw, new_app, new_endpoint
 
 URL = "http://127.0.0.1:9/hook"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    with running_server(tmp_path_factory.mktemp("svix"), RETRY="0.05,0.05") as running:
-        yield running
-
-
-@pytest.fixture
-def svix(server: RunningServer) -> Iterator[Svix]:
-    """Each test is an organisation of its own."""
-    with server.client(an_organization()) as client:
-        yield client
 
 
 class TestEndpoints:

@@ -1,7 +1,6 @@
 """The Svix-compatible server's messages, idempotency and access, through the official SDK (facts/svix.md §1)."""
 
 import asyncio
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import httpx
@@ -25,23 +24,10 @@ from svix.models import (
 )
 
 from devstack.svix_server.auth import DEFAULT_ORG, org_token
-from devstack.svix_server.testing.process import SECRET, RunningServer, an_organization, running_server
+from devstack.svix_server.testing.process import SECRET, RunningServer, an_organization
 from devstack.svix_server.testing.sdk import flaw, new_app, new_endpoint
 
 URL = "http://127.0.0.1:9/hook"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    with running_server(tmp_path_factory.mktemp("svix"), RETRY="0.05,0.05") as running:
-        yield running
-
-
-@pytest.fixture
-def svix(server: RunningServer) -> Iterator[Svix]:
-    """Each test is an organisation of its own."""
-    with server.client(an_organization()) as client:
-        yield client
 
 
 class TestMessages:

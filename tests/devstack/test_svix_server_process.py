@@ -6,11 +6,9 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import pytest
 from svix.api import MessageCreateOptions
 from svix.models import (
     EndpointIn,
@@ -27,13 +25,6 @@ from devstack.svix_server.testing.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 SECRETLY = {"DEVSTACK_SVIX_JWT_SECRET": SECRET}
-
-
-@pytest.fixture(scope="module")
-def receiver() -> Iterator[Receiver]:
-    receiver = Receiver()
-    yield receiver
-    receiver.close()
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -1,6 +1,5 @@
 """The Svix-compatible server gives up on endpoints, and sends again (facts/svix.md §1, §2)."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -20,42 +19,10 @@ from svix.models import (
     ReplayIn,
 )
 
-from devstack.svix_server.testing.process import RunningServer, an_organization, running_server
+from devstack.svix_server.testing.process import RunningServer, running_server
 from devstack.svix_server.testing.receiver import Receiver
 from devstack.svix_server.testing.sdk import attempts, ends_as, listen, new_app, send, status
 from devstack.svix_server.testing.waiting import eventually
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    with running_server(tmp_path_factory.mktemp("svix"), RETRY="0.05,0.05") as running:
-        yield running
-
-
-@pytest.fixture
-def svix(server: RunningServer) -> Iterator[Svix]:
-    """Each test is an organisation of its own."""
-    with server.client(an_organization()) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def receiver() -> Iterator[Receiver]:
-    receiver = Receiver()
-    yield receiver
-    receiver.close()
-
-
-@pytest.fixture
-def app(svix: Svix) -> str:
-    return new_app(svix)
-
-
-@pytest.fixture(scope="module")
-def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """Retries come only when the test has its clock advanced."""
-    with running_server(tmp_path_factory.mktemp("slow"), RETRY="100,1") as running:
-        yield running
 
 
 class TestDisabling:
