@@ -20,6 +20,7 @@ class Together(LoadScopeScheduling):
         return folder if folder.startswith("tests/functions/") else file
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Together:
     return Together(config, log)
 
