@@ -8,7 +8,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 TESTS = Path(__file__).parent
 LONG = ("functions", "devstack", "packaging", "sync", "browser", "scripts", "infra")
-"""Their files start whole gateways or many processes; one of those at the end would have the other workers wait for it."""
+"""Their files start gateways or many processes; one of those at the end would have the other workers wait for it."""
 
 
 class Together(LoadScopeScheduling):
