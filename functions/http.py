@@ -121,12 +121,12 @@ async def serve(made: Endpoint, req: func.HttpRequest) -> func.HttpResponse:
 
 
 def told(made: Endpoint, exchange: Exchange, status: int, seconds: float) -> None:
-    """The request in the tally; one whose trace is kept is a custom event too."""
+    """The request in the tally; one whose trace is kept is a custom event too, for all that it stands for."""
     request, code = exchange.request, str(status)
     telemetry.REQUESTS.add(seconds, made.route, request.method, code)
     if exchange.house:
         exchange.house.metrics.counted()
-    if telemetry.sampled():
+    if stands_for := telemetry.stands_for():
         partner = exchange.admission.grant.partner_id if exchange.admission else None
         telemetry.custom_event(
             "ApiRequest",
@@ -135,6 +135,7 @@ def told(made: Endpoint, exchange: Exchange, status: int, seconds: float) -> Non
             method=request.method,
             statusCode=code,
             durationMs=f"{seconds * 1000:.1f}",
+            itemCount=str(stands_for),
             requestId=request.request_id,
         )
 

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import azure.functions as func
 
-from shared_code import errors, telemetry
+from shared_code import errors
 from shared_code.model import Origin, carrier
 from shared_code.redaction import redact
 
@@ -54,9 +54,9 @@ class Incoming:
 
     @property
     def traceparent(self) -> str | None:
-        """Of the span that is open where spans are collected; else the caller's own is passed on."""
+        """The caller's own, if it is one."""
         given = self.header("traceparent")
-        return telemetry.traceparent() or (given if given and TRACEPARENT.fullmatch(given) else None)
+        return given if given and TRACEPARENT.fullmatch(given) else None
 
     @property
     def origin(self) -> Origin:

@@ -9,7 +9,7 @@ from pydantic import Field
 from functions.body import check_json
 from functions.http import Access, Call, Reply, check_media_type, endpoint
 from functions.schemas import AnswerBody
-from shared_code import errors
+from shared_code import errors, telemetry
 from shared_code.services.proxy import ProxyCall
 from shared_code.services.resources import ResourceAnswer, ResourceCall
 
@@ -156,7 +156,7 @@ async def resource_call(call: Call) -> ResourceCall:
         query=request.query_text,
         body=request.raw,
         request_id=request.request_id,
-        traceparent=request.traceparent,
+        traceparent=telemetry.traceparent(request.traceparent),
         idempotency_key=request.header("idempotency-key"),
         if_none_match=request.header("if-none-match"),
         fresh=wants_fresh(request.header("cache-control")),

@@ -8,7 +8,7 @@ the house may count.
 import logging
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -44,8 +44,6 @@ class Duration:
     buckets: dict[Labels, list[int]] = field(default_factory=dict[Labels, list[int]])
     """For each set of labels, how many fell in each bucket of BOUNDS, and in the one above."""
     sums: dict[Labels, float] = field(default_factory=lambda: defaultdict[Labels, float](float))
-    record: Callable[[float, Labels], None] | None = None
-    """Also told of each one, when set: a histogram elsewhere cannot be given sums."""
 
     def add(self, seconds: float, *labels: str) -> None:
         counts = self.buckets.get(labels)
@@ -53,13 +51,16 @@ class Duration:
             counts = self.buckets[labels] = [0] * (len(BOUNDS) + 1)
         counts[bisect_left(BOUNDS, seconds)] += 1
         self.sums[labels] += seconds
-        if self.record:
-            self.record(seconds, labels)
+
+    def counts(self) -> Mapping[Labels, float]:
+        return {labels: sum(counts) for labels, counts in self.buckets.copy().items()}
 
 
 REQUESTS = Duration(
     "pinksync.request.duration", "Seconds from a request's arrival to its answer.", ("route", "method", "status")
 )
+REQUEST_COUNT = "pinksync.request.count"
+"""How many they were, where each metric is a single number."""
 LIMIT_REFUSALS = Counter("pinksync.ratelimit.rejected", "Requests refused for a limit.", ("partner_id",))
 CACHE_HITS = Counter("pinksync.cache.hits", "Reads of business resources answered from the cache.")
 CACHE_MISSES = Counter("pinksync.cache.misses", "Reads of business resources that had to ask the backend.")
@@ -119,8 +120,8 @@ class Tracing(Protocol):
         """The W3C `traceparent` of the span that is open here."""
         ...
 
-    def sampled(self) -> bool:
-        """Is the span that is open here one of those that are kept?"""
+    def stands_for(self) -> int:
+        """How many the span that is open here stands for in what is kept: 0 if it is not kept itself."""
         ...
 
 
@@ -140,9 +141,10 @@ def span(name: str, **attributes: str) -> AbstractContextManager[object]:
     return collected.by.span(name, attributes) if collected.by else NOTHING
 
 
-def traceparent() -> str | None:
-    return collected.by.traceparent() if collected.by else None
+def traceparent(given: str | None) -> str | None:
+    """Of the span that is open here, where those are collected; else what the caller gave is passed on."""
+    return (collected.by.traceparent() if collected.by else None) or given
 
 
-def sampled() -> bool:
-    return collected.by is not None and collected.by.sampled()
+def stands_for() -> int:
+    return collected.by.stands_for() if collected.by else 0

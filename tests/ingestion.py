@@ -25,8 +25,8 @@ class Ingestion:
         return {
             "APPLICATIONINSIGHTS_CONNECTION_STRING": f"InstrumentationKey={uuid4()};IngestionEndpoint={self.url}/",
             "PYTHON_ENABLE_OPENTELEMETRY": "true",
-            "OTEL_TRACES_SAMPLER": "microsoft.fixed_percentage",
-            "OTEL_TRACES_SAMPLER_ARG": "1.0",
+            "OTEL_TRACES_SAMPLER": "microsoft.rate_limited",
+            "OTEL_TRACES_SAMPLER_ARG": "1000",
             "OTEL_METRIC_EXPORT_INTERVAL": "500",
             "OTEL_BSP_SCHEDULE_DELAY": "200",
             "OTEL_BLRP_SCHEDULE_DELAY": "200",

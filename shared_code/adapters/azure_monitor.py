@@ -5,25 +5,30 @@ in the background. Whatever passes is redacted first. The host makes the request
 """
 
 import logging
+import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
-from contextvars import Token
 from dataclasses import dataclass
+from typing import cast
 
 from opentelemetry import context, metrics, trace
-from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, Context  # pyright: ignore[reportPrivateUsage] - its one name
+from opentelemetry.context import Context
+from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk._logs import LogRecordProcessor, ReadWriteLogRecord
-from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
-from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.sampling import ParentBased, Sampler
 from opentelemetry.trace import Tracer
 
 from shared_code import telemetry
+from shared_code.adapters.kept_traces import LEFT_OUT, STANDS_FOR, AtMost, decide_at_the_door, kept_by
 from shared_code.redaction import redact, redact_mapping
 from shared_code.telemetry import Labels
 
-UNUSED = ("django", "fastapi", "flask", "psycopg2", "requests", "urllib", "urllib3")
-"""What the distribution would watch besides, and nothing here uses."""
+type Observe = Callable[[CallbackOptions], Iterable[Observation]]
+
+NOT_BY_ITSELF = ("django", "fastapi", "flask", "httpx", "psycopg2", "requests", "urllib", "urllib3")
+"""What the distribution would watch. Nothing here uses it but httpx, which is watched once it is known what is kept."""
 
 logger = logging.getLogger("pinksync.telemetry")
 
@@ -48,34 +53,67 @@ def _configure(connection_string: str) -> None:
         enable_performance_counters=False,
         span_processors=[RedactedSpans()],
         log_record_processors=[RedactedLogs()],
-        instrumentation_options={name: {"enabled": False} for name in UNUSED},
+        instrumentation_options={name: {"enabled": False} for name in NOT_BY_ITSELF},
     )
     telemetry.events.setLevel(logging.INFO)
     count_with(metrics.get_meter("pinksync"))
-    telemetry.collected.by = OpenTelemetryTracing(trace.get_tracer("pinksync"), sampler_in_use())
+    choose_traces()
+    HTTPXClientInstrumentor().instrument()
+    telemetry.collected.by = OpenTelemetryTracing(trace.get_tracer("pinksync"))
 
 
-def sampler_in_use() -> Sampler:
-    """What the distribution chose, by the standard settings OTEL_TRACES_SAMPLER and OTEL_TRACES_SAMPLER_ARG."""
+def choose_traces() -> None:
+    """As OTEL_TRACES_SAMPLER and OTEL_TRACES_SAMPLER_ARG say: at the door, and below it as was decided there."""
     provider = trace.get_tracer_provider()
-    return provider.sampler if isinstance(provider, TracerProvider) else ALWAYS_ON
+    if isinstance(provider, TracerProvider):
+        limit = rate_limit(provider.sampler)
+        decide_at_the_door(AtMost(limit).keeps if limit else kept_by(provider.sampler))
+        provider.sampler = ParentBased(provider.sampler)
+
+
+def rate_limit(sampler: Sampler) -> float:
+    """Traces a second; 0 when it goes by something else."""
+    found = re.fullmatch(r"RateLimitedSampler\{(.+)\}", sampler.get_description())
+    return float(found[1]) if found else 0.0
 
 
 def count_with(meter: metrics.Meter) -> None:
-    """The tally's counters are read when they are due to be sent; only durations are told one by one."""
+    """The tally is read when it is due to be sent; nothing is told one by one."""
     for counter in telemetry.COUNTERS:
-        meter.create_observable_counter(counter.name, [observed(counter)], description=counter.help)
+        observe = grown(counter.labels, counter.values.copy)
+        meter.create_observable_counter(counter.name, [observe], description=counter.help)
     for gauge in telemetry.GAUGES:
-        meter.create_observable_gauge(gauge.name, [observed(gauge)], description=gauge.help)
-    duration = telemetry.REQUESTS
-    histogram = meter.create_histogram(
-        duration.name, unit="s", description=duration.help, explicit_bucket_boundaries_advisory=telemetry.BOUNDS
-    )
-    duration.record = lambda seconds, labels: histogram.record(seconds, named(duration.labels, labels))
+        meter.create_observable_gauge(gauge.name, [measured(gauge)], description=gauge.help)
+    requests = telemetry.REQUESTS
+    seconds, count = grown(requests.labels, requests.sums.copy), grown(requests.labels, requests.counts)
+    meter.create_observable_counter(requests.name, [seconds], unit="s", description=requests.help)
+    meter.create_observable_counter(telemetry.REQUEST_COUNT, [count], description="Requests that were answered.")
 
 
-def observed(counter: telemetry.Counter | telemetry.Gauge) -> Callable[[CallbackOptions], Iterable[Observation]]:
-    return lambda _: [Observation(value, named(counter.labels, labels)) for labels, value in counter.values.items()]
+def grown(names: Labels, read: Callable[[], Mapping[Labels, float]]) -> Observe:
+    """Those that have grown since they were last asked for: one that stands still sends no rows."""
+    before: Mapping[Labels, float] = {}
+
+    def observe(_: CallbackOptions) -> Iterable[Observation]:
+        nonlocal before
+        now, then = read(), before
+        before = now
+        return [Observation(now[labels], named(names, labels)) for labels in now if now[labels] != then.get(labels)]
+
+    return observe
+
+
+def measured(gauge: telemetry.Gauge) -> Observe:
+    """As it was last looked at, once: another process may be the one that looks at it from now on."""
+    told: Mapping[Labels, float] = gauge.values
+
+    def observe(_: CallbackOptions) -> Iterable[Observation]:
+        nonlocal told
+        fresh = gauge.values if gauge.values is not told else {}
+        told = gauge.values
+        return [Observation(value, named(gauge.labels, labels)) for labels, value in fresh.items()]
+
+    return observe
 
 
 def named(names: Labels, values: Labels) -> dict[str, str]:
@@ -85,19 +123,11 @@ def named(names: Labels, values: Labels) -> dict[str, str]:
 @dataclass(frozen=True, slots=True)
 class OpenTelemetryTracing:
     tracer: Tracer
-    sampler: Sampler
 
     def span(self, name: str, attributes: Mapping[str, str]) -> AbstractContextManager[object]:
-        """An error inside is marked on it by its kind alone.
-
-        The host's trace is asked of the sampler before anything is made: a span that is not kept costs ten times as
-        much as that question, and below it nothing is made at all, by instrumentation neither.
-        """
-        above = trace.get_current_span()
-        if not above.is_recording():
-            known = above.get_span_context()
-            if known.is_valid and not (known.is_remote and self._kept(known.trace_id, name)):
-                return Silence() if known.is_remote else telemetry.NOTHING
+        """An error inside is marked on it by its kind alone."""
+        if LEFT_OUT.get():
+            return telemetry.NOTHING
         return self.tracer.start_as_current_span(name, attributes=attributes, record_exception=False)
 
     def traceparent(self) -> str | None:
@@ -106,30 +136,20 @@ class OpenTelemetryTracing:
             return None
         return f"00-{here.trace_id:032x}-{here.span_id:016x}-{here.trace_flags:02x}"
 
-    def sampled(self) -> bool:
-        return trace.get_current_span().is_recording()
-
-    def _kept(self, trace_id: int, name: str) -> bool:
-        """By the trace's id: every process of every service decides alike."""
-        return self.sampler.should_sample(None, trace_id, name).decision.is_sampled()
-
-
-@dataclass(slots=True)
-class Silence:
-    """Inside, nothing that is instrumented makes a span; the trace's id is passed on all the same."""
-
-    _before: Token[Context] | None = None
-
-    def __enter__(self) -> None:
-        self._before = context.attach(context.set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
-
-    def __exit__(self, *_: object) -> None:
-        if self._before:
-            context.detach(self._before)
+    def stands_for(self) -> int:
+        if LEFT_OUT.get() or not trace.get_current_span().is_recording():
+            return 0
+        return cast(int, context.get_value(STANDS_FOR) or 1)
 
 
 class RedactedSpans(SpanProcessor):
     """Runs before the exporter's own: an ended span gives its attributes only to read, so they are put back inside."""
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """The exporter says by this name, as a percentage, for how many a row stands."""
+        stands_for = cast(int, context.get_value(STANDS_FOR, parent_context))
+        if stands_for:
+            span.set_attribute("_MS.sampleRate", 100 / stands_for)
 
     def on_end(self, span: ReadableSpan) -> None:
         if span.attributes:

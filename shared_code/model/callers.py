@@ -67,7 +67,7 @@ class Origin:
     address: str | None = None
     agent: str | None = None
     traceparent: str | None = None
-    """The trace that this is a part of, as W3C writes it."""
+    """The trace that the caller says this is a part of, as W3C writes it."""
 
 
 @carrier

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID, uuid4
 
-from shared_code import errors
+from shared_code import errors, telemetry
 from shared_code.model import Caller, Event, EventType, Json, OutboxKind
 from shared_code.ports import Clock, SchemaCheck, Store
 from shared_code.services.audit import Fact, note
@@ -71,7 +71,7 @@ class EventService:
             event_type=wanted.event_type,
             payload=wanted.payload,
             request_id=caller.origin.request_id,
-            traceparent=caller.origin.traceparent,
+            traceparent=telemetry.traceparent(caller.origin.traceparent),
             created_at=self.now(),
         )
 

@@ -1,10 +1,12 @@
 """Telemetry as an operator meets it: the real exporter, from the real host, to a stand-in of Azure's endpoint."""
 
 from collections.abc import Iterator
+from uuid import uuid4
 
 import httpx
 import pytest
 
+from shared_code.telemetry import REQUEST_COUNT
 from tests.fault_proxy import Liar
 from tests.functions.stack import Connected, Receiver, Stack, connecting, register, running_stack
 from tests.ingestion import Envelope, Ingestion, ingestion
@@ -50,8 +52,8 @@ def seen(client: httpx.Client, observed: Stack) -> Connected:
     return partner
 
 
-def of_trace(envelopes: list[Envelope]) -> list[Envelope]:
-    return [each for each in envelopes if each["tags"].get("ai.operation.id") == TRACE]
+def of_trace(envelopes: list[Envelope], trace: str = TRACE) -> list[Envelope]:
+    return [each for each in envelopes if each["tags"].get("ai.operation.id") == trace]
 
 
 def test_one_trace_from_the_caller_through_the_store_to_the_backend(seen: Connected, taken: Ingestion, backend: Liar):
@@ -73,12 +75,35 @@ def test_a_request_is_a_custom_event_of_its_trace(seen: Connected, taken: Ingest
     assert float(event["durationMs"]) > 0
 
 
-def test_durations_and_counts_arrive_as_metrics(seen: Connected, taken: Ingestion):
-    def timed() -> list[Envelope]:
-        found = taken.metric("pinksync.request.duration")
-        return [each for each in found if each["data"]["baseData"]["properties"]["route"] == "api/v1/{resource}"]
+def test_a_trace_that_its_caller_does_not_keep_goes_on_unkept_and_is_counted(
+    seen: Connected, client: httpx.Client, taken: Ingestion, backend: Liar
+):
+    """As the host says it of a trace that is over its limit. The next one that is kept stands for these, too."""
+    left_out, kept = [uuid4().hex for _ in range(3)], uuid4().hex
+    for trace, flags in [*((trace, "00") for trace in left_out), (kept, "01")]:
+        headers = {**seen.key, "Cache-Control": "no-cache", "traceparent": f"00-{trace}-b7ad6b7169203331-{flags}"}
+        assert client.get("/api/v1/orders", headers=headers).status_code == 200
+    passed_on = [heard.headers.get("traceparent", "") for heard in backend.heard]
+    assert {each[3:35]: each[-2:] for each in passed_on if each[3:35] in left_out} == dict.fromkeys(left_out, "00")
+    assert [each[-2:] for each in passed_on if each[3:35] == kept] == ["01"]
+    (event,) = eventually(lambda: of_trace(taken.events("ApiRequest"), kept)) or []
+    stands_for = int(properties(event)["itemCount"])
+    assert stands_for >= 4
+    spans = eventually(lambda: of_trace(taken.envelopes("RemoteDependencyData"), kept)) or []
+    assert {each["sampleRate"] for each in spans} == {100 / stands_for}
+    assert [trace for trace in left_out for body in taken.raw if trace in body] == []
 
-    assert eventually(timed)
+
+def test_durations_and_counts_arrive_as_metrics(seen: Connected, taken: Ingestion):
+    def of_route(metric: str) -> list[float]:
+        found = [each["data"]["baseData"] for each in taken.metric(metric)]
+        mine = [each for each in found if each["properties"]["route"] == "api/v1/{resource}"]
+        return [each["metrics"][0]["value"] for each in mine if each["properties"]["status"] == "200"]
+
+    seconds, counts = eventually(lambda: of_route("pinksync.request.duration")) or [], of_route(REQUEST_COUNT)
+    assert all(0 < each < 60 for each in seconds)
+    assert all(each >= 1 for each in counts), "what stands still sends no rows"
+    assert counts
     assert eventually(lambda: taken.metric("pinksync.cache.misses"))
 
 
