@@ -25,8 +25,8 @@ PROMETHEUS_METRICS = {
 }  # fmt: skip
 AZURE_METRICS = {
     "pinksync.webhook.deliveries", "pinksync.ratelimit.rejected", "pinksync.cache.hits", "pinksync.cache.misses",
-    "pinksync.db.connection_errors", "pinksync.request.duration", "pinksync.outbox.age_seconds",
-    "pinksync.timer.lag_seconds", "pinksync.circuit.open", "pinksync.jobs",
+    "pinksync.db.connection_errors", "pinksync.request.duration", "pinksync.request.count",
+    "pinksync.outbox.age_seconds", "pinksync.timer.lag_seconds", "pinksync.circuit.open", "pinksync.jobs",
 }  # fmt: skip
 EVENTS = {"PartnerConnection", "ApiRequest", "WebhookDelivery"}
 
@@ -115,10 +115,28 @@ def test_a_query_answers_on_rows(title: str) -> None:
     assert all(value is not None for value in row.values()), row
 
 
+def test_percentiles_go_by_how_many_requests_a_row_stands_for() -> None:
+    rows = [("usual", 10.0, 97), ("slow", 300.0, 2), ("slowest", 900.0, 1)]
+    requests = [{"Name": name, "DurationMs": took, "ItemCount": count} for name, took, count in rows]
+    [row] = kql.answer(queries()["Response time"], AppRequests=requests)
+    assert (row["p50"], row["p95"], row["p99"]) == (10.0, 10.0, 300.0)
+
+
+def test_a_routes_mean_is_its_seconds_by_its_requests() -> None:
+    metrics = [
+        {"Name": f"pinksync.request.{name}", "Sum": total, "ItemCount": 1, "Properties": {"route": route}}
+        for route, seconds, count in [("a", 4.0, 2), ("b", 1.0, 100), ("a", 2.0, 1)]
+        for name, total in [("duration", seconds), ("count", count)]
+    ]
+    found = kql.answer(queries()["Slowest routes"], AppMetrics=metrics)
+    assert [(row["Route"], row["MeanSeconds"]) for row in found] == [("a", 2.0), ("b", 0.01)]
+
+
 def test_every_metric_that_a_panel_names_is_one_that_the_gateway_has() -> None:
     counters = {f"{prometheus_name(each.name)}_total" for each in telemetry.COUNTERS}
     gauges = {prometheus_name(each.name) for each in telemetry.GAUGES}
     figures = {f"pinksync_{each.name}" for each in fields(Figures)}
     durations = {f"{prometheus_name(telemetry.REQUESTS.name)}_seconds_{end}" for end in ("bucket", "sum", "count")}
     assert PROMETHEUS_METRICS - counters - gauges - figures - durations == set()
-    assert {each.name for each in (*telemetry.COUNTERS, *telemetry.GAUGES, telemetry.REQUESTS)} >= AZURE_METRICS
+    azure = {each.name for each in (*telemetry.COUNTERS, *telemetry.GAUGES, telemetry.REQUESTS)}
+    assert azure | {telemetry.REQUEST_COUNT} >= AZURE_METRICS
