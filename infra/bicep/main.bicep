@@ -119,7 +119,7 @@ param requestsPerInstance int = 16
 param zoneRedundant bool = true
 param logRetentionDays int = 30
 param logDailyCapGb int = 10
-param traceShare string = '0.05'
+param tracesPerSecond string = '5'
 
 @description('Who is told of alerts, by mail (name, address) and by text message (name, countryCode, number).')
 param alertEmails array
@@ -389,7 +389,7 @@ module app 'modules/functionapp.bicep' = {
     xanoApiUrl: xanoApiUrl
     svixUrl: svixUrl
     appInsightsConnectionString: monitoring.outputs.connectionString
-    traceShare: traceShare
+    tracesPerSecond: tracesPerSecond
   }
   dependsOn: [
     roles

@@ -57,8 +57,8 @@ param xanoApiUrl string
 param svixUrl string
 param appInsightsConnectionString string
 
-@description('Which part of the requests is traced, 0 to 1. Counters and events are never sampled.')
-param traceShare string
+@description('How many traces a second each instance keeps at most. Metrics are never sampled.')
+param tracesPerSecond string
 
 var frontDoorOnly = [
   {
@@ -176,8 +176,8 @@ resource settings 'Microsoft.Web/sites/config@2025-03-01' = {
     APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identityClientId};Authorization=AAD'
     PYTHON_ENABLE_OPENTELEMETRY: 'true'
     OTEL_SERVICE_NAME: 'pinksync'
-    OTEL_TRACES_SAMPLER: 'microsoft.fixed_percentage'
-    OTEL_TRACES_SAMPLER_ARG: traceShare
+    OTEL_TRACES_SAMPLER: 'microsoft.rate_limited'
+    OTEL_TRACES_SAMPLER_ARG: tracesPerSecond
 
     // The app. No secret stands here: it reads them from the vault, again and again, so that they can change.
     KEY_VAULT_URI: keyVaultUri
