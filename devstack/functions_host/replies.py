@@ -1,7 +1,9 @@
 """From what a function returned to an HTTP answer (facts section 9 item 8 and section 1, request and response)."""
 
 import json
+import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from azure_functions_runtime.bindings.datumdef import Datum, parse_to_rpc_http_cookie_list
@@ -11,17 +13,19 @@ from devstack.functions_host.cookies import set_cookie
 from devstack.functions_host.requests import scheme_and_host
 from devstack.functions_host.settings import Settings
 
-RawHeaders = list[tuple[bytes, bytes]]
 _NO_BODY = frozenset({204, 304})
 # The connection's own business: the host measures the body itself.
-_DROPPED = frozenset({"content-length", "transfer-encoding", "connection"})
+_DROPPED = ("content-length", "transfer-encoding", "connection")
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _JSON = "application/json; charset=utf-8"
 _TEXT = "text/plain; charset=utf-8"
 
 
 class Reply(NamedTuple):
     status: int
-    headers: RawHeaders
+    head: bytes
+    """The lines of its headers, each with its end."""
     body: bytes
 
 
@@ -31,7 +35,7 @@ class BadReply(Exception):
 
 def bare(status: int) -> Reply:
     """An empty answer that no custom header is added to, as from in front of the functions' pipeline."""
-    return Reply(status, [] if status in _NO_BODY else [(b"content-length", b"0")], b"")
+    return Reply(status, b"" if status in _NO_BODY else b"content-length: 0\r\n", b"")
 
 
 class Replies:
@@ -40,10 +44,7 @@ class Replies:
 
     def __init__(self, settings: Settings) -> None:
         self._hsts = settings.hsts
-        self._custom = [
-            (name.lower(), name.lower().encode("ascii"), value.encode("ascii"))
-            for name, value in settings.custom_headers.items()
-        ]
+        self._custom = {_field_name(name): value for name, value in settings.custom_headers.items()}
 
     def empty(self, status: int, request_headers: Mapping[str, str]) -> Reply:
         return self.made(status, {}, b"", request_headers)
@@ -63,34 +64,49 @@ class Replies:
     def made(self, status: int, headers: Mapping[str, str], body: bytes, request_headers: Mapping[str, str]) -> Reply:
         if not 200 <= status <= 599:
             raise BadReply(f"its status {status} is not one that HTTP has for an answer")
-        raw, taken = self._hsts_for(request_headers)
+        fields = self._hsts_for(request_headers)
         for name, value in headers.items():
-            lower = name.lower()
-            if lower not in taken and lower not in _DROPPED:
-                taken.add(lower)
-                raw.append((lower.encode("ascii"), value.encode("ascii")))
-        raw.extend((name, value) for lower, name, value in self._custom if lower not in taken)
+            fields.setdefault(_field_name(name), value)
+        for name in _DROPPED:
+            fields.pop(name, None)
+        for name, value in self._custom.items():
+            fields.setdefault(name, value)
         if status in _NO_BODY:
-            return Reply(status, raw, b"")
-        raw.append((b"content-length", b"%d" % len(body)))
-        return Reply(status, raw, body)
+            return Reply(status, _lines(fields), b"")
+        fields["content-length"] = str(len(body))
+        return Reply(status, _lines(fields), body)
 
     def _from_response(self, value: Mapping[str, Any], request_headers: Mapping[str, str]) -> Reply:
         headers = {name: datum.value for name, datum in value["headers"].items()}
         reply = self.made(int(value["status_code"].value), headers, value["body"].value, request_headers)
-        cookies = value["cookies"]
+        cookies = parse_to_rpc_http_cookie_list(value["cookies"], protos) if value["cookies"] else None
         if cookies:
-            for cookie in parse_to_rpc_http_cookie_list(cookies, protos) or ():
-                reply.headers.append((b"set-cookie", set_cookie(cookie)))
+            lines = (b"set-cookie: %b\r\n" % set_cookie(cookie) for cookie in cookies)
+            return reply._replace(head=b"".join((reply.head, *lines)))
         return reply
 
-    def _hsts_for(self, request_headers: Mapping[str, str]) -> tuple[RawHeaders, set[str]]:
+    def _hsts_for(self, request_headers: Mapping[str, str]) -> dict[str, str]:
         if self._hsts is None or "x-forwarded-proto" not in request_headers:
-            return [], set()
+            return {}
         scheme, host = scheme_and_host(request_headers)
         if scheme != "https" or host.rsplit(":", 1)[0].lower() in self._hsts.excluded_hosts:
-            return [], set()
-        return [(b"strict-transport-security", self._hsts.value.encode("ascii"))], {"strict-transport-security"}
+            return {}
+        return {"strict-transport-security": self._hsts.value}
+
+
+@lru_cache(maxsize=1024)
+def _field_name(name: str) -> str:
+    """As it is sent. Remembered, as an app has few of them and each answer has ten. Raises ValueError."""
+    if not _TOKEN.fullmatch(name):
+        raise ValueError(f"{name!r} is no name of a header")
+    return name.lower()
+
+
+def _lines(fields: Mapping[str, str]) -> bytes:
+    """Raises ValueError for a value that no line can hold."""
+    if _CONTROL.search("".join(fields.values())):
+        raise ValueError("a header's value has a control character")
+    return "".join([f"{name}: {value}\r\n" for name, value in fields.items()]).encode("ascii")
 
 
 def _read_as_response(text: str) -> tuple[int, Mapping[str, str], bytes]:

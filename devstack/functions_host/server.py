@@ -11,6 +11,7 @@ from devstack.functions_host.access import Keys
 from devstack.functions_host.admin import Admin
 from devstack.functions_host.asgi import Receive, Scope, Send
 from devstack.functions_host.metadata import Function
+from devstack.functions_host.one_write import ANSWER, Answer
 from devstack.functions_host.paths import decoded
 from devstack.functions_host.replies import BadReply, Replies, Reply, bare
 from devstack.functions_host.requests import ClientGone, http_datum, read_body, read_headers
@@ -49,9 +50,10 @@ class FunctionsHost:
         self._in_flight: set[_InFlight] = set()
         self._disabled = app.disabled
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, _: Send) -> None:
+        answer: Answer = scope["extensions"][ANSWER]["whole"]
         try:
-            reply = await self._answer(scope, receive, send)
+            reply = await self._reply(scope, receive, answer)
         except ClientGone as gone:
             logger.warning("%s %s: the client went away, %s", scope["method"], scope["path"], gone)
             return
@@ -59,7 +61,7 @@ class FunctionsHost:
             logger.warning("%s %s: cut off, the host is stopping", scope["method"], scope["path"])
             reply = bare(503)
         if reply is not None:
-            await _send(send, reply)
+            await answer(reply)
 
     async def watch(self) -> None:
         """Ends the wait of callers whose function takes longer than the front end allows; the function goes on."""
@@ -73,12 +75,12 @@ class FunctionsHost:
         if age > self._settings.front_timeout and not call.answered:
             call.answered = True
             logger.error("function '%s' runs for more than %.0f s: 502 to its caller", call.name, age)
-            await _send(call.send, bare(502))
+            await call.answer(bare(502))
         if age > self._settings.function_timeout and not call.overdue:
             call.overdue = True
             logger.error("function '%s' runs longer than functionTimeout: Azure would end the worker", call.name)
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> Reply | None:
+    async def _reply(self, scope: Scope, receive: Receive, answer: Answer) -> Reply | None:
         try:
             headers = read_headers(scope["headers"], scope["client"])
         except UnicodeDecodeError:
@@ -90,7 +92,7 @@ class FunctionsHost:
         if not (self._throttle.enter_at_once() or await self._throttle.enter()):
             logger.warning("%s /%s: 429, more than %d requests", scope["method"], path, self._settings.max_outstanding)
             return bare(429)
-        call = _InFlight(match[0].name, send)
+        call = _InFlight(match[0].name, answer)
         self._in_flight.add(call)
         try:
             reply = await self._run(scope, receive, match, path, headers)
@@ -133,16 +135,11 @@ class FunctionsHost:
 
 
 class _InFlight:
-    __slots__ = ("answered", "name", "overdue", "send", "started")
+    __slots__ = ("answer", "answered", "name", "overdue", "started")
 
-    def __init__(self, name: str, send: Send) -> None:
+    def __init__(self, name: str, answer: Answer) -> None:
         self.name = name
-        self.send = send
+        self.answer = answer
         self.started = time.monotonic()
         self.answered = False
         self.overdue = False
-
-
-async def _send(send: Send, reply: Reply) -> None:
-    await send({"type": "http.response.start", "status": reply.status, "headers": reply.headers})
-    await send({"type": "http.response.body", "body": reply.body})

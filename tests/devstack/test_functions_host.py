@@ -312,6 +312,19 @@ class TestRequests:
             answer = b"".join(iter(lambda: connection.recv(65536), b""))
         assert b'"body": "body"' in answer
 
+    def test_what_is_asked_ahead_is_answered_in_turn_and_the_last_answer_closes(self, host: Host) -> None:
+        with socket.create_connection(("127.0.0.1", httpx.URL(host.url).port or 0), timeout=10) as connection:
+            connection.sendall(b"GET /echo?n=1 HTTP/1.1\r\nHost: x\r\n\r\nHEAD /nowhere HTTP/1.1\r\nHost: x\r\n\r\n")
+            connection.sendall(b"GET /echo?n=2 HTTP/1.0\r\n\r\n")
+            first, second, third = b"".join(iter(lambda: connection.recv(65536), b"")).split(b"HTTP/1.1 ")[1:]
+        assert first.startswith(b"200 OK\r\n")
+        assert b'"n": "1"' in first
+        assert second.startswith(b"404 Not Found\r\n")
+        assert second.endswith(b"content-length: 0\r\n\r\n")
+        assert b"connection: close\r\n" not in first + second
+        assert b"connection: close\r\n" in third
+        assert b'"n": "2"' in third
+
     def test_a_long_body_comes_whole(self, second: Host) -> None:
         assert second.http.post("/api/open_to_all", content=b"x" * 3_000_000).json()["length"] == 3_000_000
 
