@@ -10,6 +10,8 @@ import zlib
 from dataclasses import dataclass, field
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+PAIRS = tuple(first + second for first in ALPHABET for second in ALPHABET)
+"""Every two digits of base62, by their number: what each request works out takes three steps instead of six."""
 FORM = re.compile(r"pk_(live|test)_[0-9A-Za-z]{12}_[0-9A-Za-z]{49}", re.ASCII)
 LENGTH = 70
 CHECKSUM_LENGTH = 6
@@ -42,12 +44,9 @@ def parse(text: str, mode: str) -> PresentedKey | None:
 
 
 def checksum(body: str) -> str:
-    number = zlib.crc32(body.encode("ascii"))
-    digits = ""
-    for _ in range(CHECKSUM_LENGTH):
-        number, digit = divmod(number, 62)
-        digits = ALPHABET[digit] + digits
-    return digits
+    rest, last = divmod(zlib.crc32(body.encode("ascii")), len(PAIRS))
+    first, middle = divmod(rest, len(PAIRS))
+    return PAIRS[first] + PAIRS[middle] + PAIRS[last]
 
 
 def random_text(length: int) -> str:
