@@ -31,27 +31,22 @@ class DegradingAccessCache:
     """Tenants whose change Redis does not know of yet."""
 
     async def look(self, key_id: str, proof: str, ask: Ask = ONLY_ACCESS) -> Look:
-        try:
-            look = await self._shared_look(key_id, proof, ask)
-        except RedisDown:
+        """`Outage.reach` written out, as every request comes through here."""
+        look = None
+        if not self.outage.on:
+            try:
+                if self._untold:
+                    await self._tell()
+                look = await self.shared.look(key_id, proof, ask)
+            except RedisDown as error:
+                self.outage.begin(error)
+        if look is None:
             look = replace(await self.local.look(key_id, proof, ask), degraded=True)
         now = time.monotonic()
         noted = self._proven_until.get(proof, 0.0) > now
         if look.proven and not noted:
             keep(self._proven_until, proof, now + PROOF_SECONDS)
         return replace(look, proven=True) if noted and not look.proven else look
-
-    async def _shared_look(self, key_id: str, proof: str, ask: Ask) -> Look:
-        """Written out, as every request comes through here; elsewhere `Outage.either` does the same."""
-        if self.outage.on:
-            raise RedisDown("it was down a moment ago")
-        try:
-            if self._untold:
-                await self._tell()
-            return await self.shared.look(key_id, proof, ask)
-        except RedisDown as error:
-            self.outage.begin(error)
-            raise
 
     async def remember(self, key_id: str, proof: str, grant: Grant, epoch: str, ask: Ask = ONLY_ACCESS) -> Look:
         return await self.outage.either(
