@@ -63,7 +63,9 @@ class Tally:
     def load(self, seconds: float) -> Load:
         ordered = sorted(self.latencies) or [0.0]
         p50, p95, p99 = (ordered[int(part * (len(ordered) - 1))] * 1000 for part in (0.50, 0.95, 0.99))
-        return Load(seconds=seconds, statuses=self.statuses, broken=self.broken, p50=p50, p95=p95, p99=p99)
+        refused = sum(count for status, count in self.statuses.items() if status >= 400)
+        answers = self.statuses.total()
+        return Load(seconds=seconds, answers=answers, refused=refused, broken=self.broken, p50=p50, p95=p95, p99=p99)
 
 
 class Caller(asyncio.Protocol):
