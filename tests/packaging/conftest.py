@@ -3,7 +3,6 @@
 import shutil
 import subprocess
 import sys
-from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
@@ -26,7 +25,8 @@ def azure(tmp_path_factory: pytest.TempPathFactory, published: Path) -> Azure:
     folder = tmp_path_factory.mktemp("azure")
     python = folder / "python" / "bin" / "python"
     run(sys.executable, "-m", "venv", "--without-pip", str(folder / "python"))
-    link(published / "requirements.txt", next(folder.glob("python/lib/python3.13/site-packages")))
+    pip = (sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps", "--no-input")
+    run(*pip, "--no-compile", "--disable-pip-version-check", "-r", str(published / "requirements.txt"))
     host = folder / "host"
     shutil.copytree(ROOT / "devstack" / "functions_host", host / "devstack" / "functions_host")
     (host / "devstack" / "__init__.py").touch()
@@ -34,19 +34,6 @@ def azure(tmp_path_factory: pytest.TempPathFactory, published: Path) -> Azure:
     (host / schedules).parent.mkdir(parents=True)
     shutil.copy(ROOT / schedules, host / schedules)  # beside it in the repository; no package: without __init__.py
     return Azure(python=python, host=host)
-
-
-def link(requirements: Path, libraries: Path) -> None:
-    """Each package of these lines, from where pip put it for this run: to unpack all of them again takes long."""
-    for line in requirements.read_text().splitlines():
-        if line.strip() and not line.startswith("#"):
-            name, _, version = line.partition("==")
-            package = distribution(name)
-            assert package.version == version, f"{name} is installed here as {package.version}: run make install"
-            for file in package.files or ():
-                if ".." not in file.parts:  # commands, which lie elsewhere
-                    (libraries / file).parent.mkdir(parents=True, exist_ok=True)
-                    (libraries / file).symlink_to(file.locate())
 
 
 def run(*command: str) -> None:
