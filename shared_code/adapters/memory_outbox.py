@@ -77,6 +77,10 @@ class MemoryOutbox:
         for item_id in item_ids:
             await self._change(item_id, done_at=now, last_error=None)
 
+    async def settle(self, kind: OutboxKind, subjects: Sequence[str], now: datetime) -> None:
+        owed = [row.record.item for row in self.debts.rows() if row.record.owed]
+        await self.done([item.id for item in owed if item.kind is kind and item.subject in subjects], now)
+
     async def postpone(self, item_id: int, until: datetime, reason: str) -> None:
         await self._change(item_id, not_before=until, last_error=reason)
 

@@ -97,6 +97,13 @@ class PostgresOutbox:
             (now, list(item_ids)),
         )
 
+    async def settle(self, kind: OutboxKind, subjects: Sequence[str], now: datetime) -> None:
+        await self.connection.execute(
+            """UPDATE outbox SET done_at = %s WHERE kind = %s AND subject = ANY (%s)
+                 AND done_at IS NULL AND buried_at IS NULL""",
+            (now, kind, list(subjects)),
+        )
+
     async def postpone(self, item_id: int, until: datetime, reason: str) -> None:
         await self.connection.execute(
             "UPDATE outbox SET not_before = %s, last_error = %s WHERE id = %s AND done_at IS NULL",

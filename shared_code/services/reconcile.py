@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from shared_code import errors
-from shared_code.model import Delivery, DeliveryStatus, Review, ReviewKind
+from shared_code.model import Delivery, DeliveryStatus, OutboxKind, Review, ReviewKind
 from shared_code.ports import Clock, Lesson, Outcome, Refused, Store, Transaction, WebhookService
 from shared_code.services.telling import tell_of_deliveries
 
@@ -87,9 +87,13 @@ class Reconciler:
         now = self.now()
         async with self.store.transaction() as transaction:
             lessons = [await self._lesson(transaction, before, outcomes, now) for before, outcomes in batch]
+            befores, afters = [before for before, _ in batch], [lesson.delivery for lesson in lessons]
+            if arrived := [
+                str(after.id) for before, after in zip(befores, afters, strict=True) if at_last(before, after)
+            ]:
+                await transaction.outbox.settle(OutboxKind.RESEND_DELIVERY, arrived, now)
             await transaction.deliveries.learn_all(lessons)
-            befores = [before for before, _ in batch]
-            await self._review(transaction, befores, [lesson.delivery for lesson in lessons], now)
+            await self._review(transaction, befores, afters, now)
 
     async def _lesson(
         self, transaction: Transaction, before: Delivery, outcomes: Sequence[Outcome] | None, now: datetime
@@ -129,6 +133,11 @@ class Reconciler:
                 await transaction.reviews.add(Review.opened(kind, str(after.id), after.partner_id, reason, now))
         if delivered := [str(after.id) for after in changed if after.status is DeliveryStatus.DELIVERED]:
             await transaction.reviews.settle_all(kind, delivered, "Delivered after all.", now)
+
+
+def at_last(before: Delivery, after: Delivery) -> bool:
+    """It arrived while it may have been owed once more: what was owed is paid."""
+    return before.status is DeliveryStatus.RETRYING and after.status is DeliveryStatus.DELIVERED
 
 
 def young_groups(batch: Sequence[Delivery], now: datetime) -> Sequence[Sequence[Delivery]]:

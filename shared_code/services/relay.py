@@ -207,8 +207,10 @@ class Relay:
         async with self.store.reading() as reading:
             delivery = await reading.deliveries.get(delivery_id)
             endpoint = await reading.endpoints.get(delivery.endpoint_id) if delivery else None
-        if delivery is None or endpoint is None or endpoint.deleted_at:
-            return
+            if delivery is None or endpoint is None or endpoint.deleted_at:
+                return
+            if delivery.status is DeliveryStatus.DELIVERED and not await self._owed(reading, item):
+                return
         try:
             await self.service.resend(delivery)
         except MessageLost as lost:
@@ -218,6 +220,10 @@ class Relay:
             await transaction.deliveries.check(delivery.partner_id, delivery.event_id, self.now())
             if delivery.status is DeliveryStatus.DELIVERED:  # finished; asked for once more, for the log's sake
                 await transaction.deliveries.again(delivery.id, self.now() + ONE_ATTEMPT)
+
+    async def _owed(self, reading: Transaction, item: OutboxItem) -> bool:
+        """Whether it is still: it may have arrived since this was claimed, with another's replay or by itself."""
+        return item.partner_id is not None and await reading.outbox.owes(item.kind, item.partner_id, item.subject)
 
     async def _lose(self, delivery: Delivery) -> None:
         """It cannot be sent again. Raises WebhookServiceUnavailable while its event is still to be sent at all."""

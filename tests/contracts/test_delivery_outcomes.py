@@ -10,7 +10,7 @@ from hypothesis import strategies as any_
 
 from shared_code import errors
 from shared_code.adapters.memory_webhooks import MemoryWebhookService
-from shared_code.model import Delivery, DeliveryStatus
+from shared_code.model import Delivery, DeliveryStatus, OutboxKind
 from shared_code.ports import Outcome, Store
 from shared_code.services.reconcile import Reconciler
 from tests.contracts.acting import LEASE, due, known, learn, one_delivery, within
@@ -165,3 +165,19 @@ async def test_what_cannot_be_asked_for_is_not_guessed(store: Store):
     await without_endpoint(store, delivery)
     assert await reconciled(store, delivery, NOW + MINUTE) == delivery
     assert await due(store, NOW + 10 * MINUTE) == [delivery]
+
+
+@pytest.mark.parametrize("before", [DeliveryStatus.RETRYING, DeliveryStatus.DELIVERED])
+async def test_what_arrives_while_it_is_owed_once_more_is_owed_no_longer(store: Store, before: DeliveryStatus):
+    """But one that had arrived before somebody forced another attempt is still owed that."""
+    delivery = await one_delivery(store)
+    first = new_attempt(delivery.endpoint_id, NOW, 500 if before is DeliveryStatus.RETRYING else 204)
+    await learn(store, delivery.learned([first], NOW + MINUTE, NOW), [first], NOW)
+    owed = OutboxKind.RESEND_DELIVERY, delivery.partner_id, str(delivery.id)
+    await within(store, lambda transaction: transaction.outbox.add(*owed, NOW))
+    await within(store, lambda transaction: transaction.deliveries.again(delivery.id, NOW))
+    attempts = [first, new_attempt(delivery.endpoint_id, NOW + SECOND, 204)]
+    arrived = Outcome(endpoint_id=delivery.endpoint_id, attempts=attempts, next_retry_at=None)
+    assert (await reconciled(store, delivery, NOW + SECOND, arrived)).status is DeliveryStatus.DELIVERED
+    async with store.reading() as reading:
+        assert await reading.outbox.owes(*owed) is (before is DeliveryStatus.DELIVERED)
