@@ -96,8 +96,8 @@ def measure(world: World, plan: Plan) -> Findings:
         method=f"{CONNECTIONS} callers on kept connections, {plan.rounds} rounds of {plan.seconds:g} s, each contender "
         "once a round; medians of the rounds. One process serves; PostgreSQL and Valkey are the same for all. CPU is "
         "the serving process's own time per request, all its threads together. Once a minute the tuned Express app "
-        "proves its key again, for all callers at once: a round that meets this has few answers, and the median leaves "
-        "it out.",
+        "proves its key again, for all callers at once: a round that meets this has few answers, and the median "
+        "leaves it out.",
         head=("what", "requests/s", "lowest to highest", "p50", "p95", "p99", "CPU", "of the empty one", "errors"),
         rows=[row(contender.title, found[contender.name], found.get("empty")) for contender in chosen],
     )
