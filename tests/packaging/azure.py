@@ -19,8 +19,6 @@ class Told:
     error: str = ""
     functions: Sequence[Function] = ()
     problems: Sequence[str] = ()
-    seconds: float = 0
-    """Of the processor's time, to import and index the app."""
     answers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
 
 

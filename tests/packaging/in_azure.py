@@ -47,17 +47,16 @@ async def main(host: str, package: str) -> None:
 
     sys.meta_path.insert(0, Hiding(words("HIDDEN")))
     arrange_import_path(Path(package))
-    worker, started = Worker(Path(package)), time.process_time()
+    worker = Worker(Path(package))
     try:
         functions = await worker.load()
     except CannotLoad as error:
         print(json.dumps({"error": str(error)}))
         return
-    seconds = time.process_time() - started
     listed = [{"name": each.name, "id": each.id, "bindings": each.bindings} for each in functions]
     names = {each.route: each.name for each in functions}
     answers = {path: await settled(worker, path, names) for path in words("CALLS")}
-    told = {"functions": listed, "problems": list(lint(functions)), "seconds": seconds, "answers": answers}
+    told = {"functions": listed, "problems": list(lint(functions)), "answers": answers}
     print(json.dumps(told))
 
 
