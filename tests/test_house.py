@@ -167,7 +167,7 @@ def test_importing_the_app_reads_no_environment(imported: dict[str, Any]) -> Non
 
 def test_importing_the_app_is_quick(imported: dict[str, Any]) -> None:
     """Flex gives a cold start 30 s; a user gives it one. Of the processor's time, as other tests run beside this."""
-    assert imported["seconds"] < 3
+    assert imported["seconds"] < 6
 
 
 def test_no_installed_package_takes_the_place_of_ours(imported: dict[str, Any]) -> None:

@@ -253,7 +253,7 @@ async def test_without_a_token_redis_counts_as_down_at_once_and_later_as_up(
     started = time.monotonic()
     with pytest.raises(RedisDown), translated():
         await opened.ask("PING")
-    assert time.monotonic() - started < 0.5
+    assert time.monotonic() - started < 3  # against 4.5 by default
     there.set()
     assert await who(opened) == user
     await opened.close()

@@ -140,7 +140,7 @@ async def test_a_vault_that_hangs_is_waited_for_no_longer_than_agreed(
     started = time.monotonic()
     with pytest.raises(errors.Unavailable):
         await secrets.get("hung")
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 4
 
 
 async def test_a_disabled_secret_is_a_failure_not_an_absence(vault: KeyVault, secrets: KeyVaultSecrets) -> None:
