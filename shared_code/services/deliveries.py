@@ -20,7 +20,7 @@ from shared_code.model import (
 from shared_code.ports import Clock, DeliveryFilter, Store, Transaction, WebhookService
 from shared_code.services.audit import Fact, note
 from shared_code.services.reconcile import Reconciler
-from shared_code.services.relay import Relay
+from shared_code.services.relay import Relay, owed
 
 MOST_RECOVERED = 10_000
 
@@ -128,10 +128,6 @@ class DeliveryService:
     async def reconcile(self) -> int:
         """Learns the outcome of every delivery that is due. Answers how many were asked for."""
         return await Reconciler(self.store, self.service, self.now).run()
-
-
-async def owed(transaction: Transaction, delivery: Delivery) -> bool:
-    return await transaction.outbox.owes(OutboxKind.RESEND_DELIVERY, delivery.partner_id, str(delivery.id))
 
 
 def retried_fact(delivery: Delivery) -> Fact:

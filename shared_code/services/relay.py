@@ -209,8 +209,8 @@ class Relay:
             endpoint = await reading.endpoints.get(delivery.endpoint_id) if delivery else None
             if delivery is None or endpoint is None or endpoint.deleted_at:
                 return
-            if delivery.status is DeliveryStatus.DELIVERED and not await self._owed(reading, item):
-                return
+            if delivery.status is DeliveryStatus.DELIVERED and not await owed(reading, delivery):
+                return  # it arrived since this was claimed, with another's replay or by itself
         try:
             await self.service.resend(delivery)
         except MessageLost as lost:
@@ -220,10 +220,6 @@ class Relay:
             await transaction.deliveries.check(delivery.partner_id, delivery.event_id, self.now())
             if delivery.status is DeliveryStatus.DELIVERED:  # finished; asked for once more, for the log's sake
                 await transaction.deliveries.again(delivery.id, self.now() + ONE_ATTEMPT)
-
-    async def _owed(self, reading: Transaction, item: OutboxItem) -> bool:
-        """Whether it is still: it may have arrived since this was claimed, with another's replay or by itself."""
-        return item.partner_id is not None and await reading.outbox.owes(item.kind, item.partner_id, item.subject)
 
     async def _lose(self, delivery: Delivery) -> None:
         """It cannot be sent again. Raises WebhookServiceUnavailable while its event is still to be sent at all."""
@@ -250,6 +246,11 @@ def key_of(item: OutboxItem) -> EventKey:
     """Of an item that is an event to send; those always have a partner."""
     assert item.partner_id, "an event is some partner's"  # noqa: S101
     return item.partner_id, item.subject
+
+
+async def owed(transaction: Transaction, delivery: Delivery) -> bool:
+    """Is it to be sent once more?"""
+    return await transaction.outbox.owes(OutboxKind.RESEND_DELIVERY, delivery.partner_id, str(delivery.id))
 
 
 def refused(item: OutboxItem, reason: str, now: datetime) -> Review:
